@@ -1,4 +1,5 @@
 import { describe, WinnowError } from '../errors.ts';
+import { blendScores } from '../util/blend.ts';
 import { sumOfKept } from './kept-passages.ts';
 import { mostCut, timingsOf } from './model-ranking.ts';
 import { instructionNote } from './pair-settings.ts';
@@ -9,7 +10,7 @@ import { scorePassages, withModel } from './scoring.ts';
 import type { Scored, ScoringDeps } from './scoring-types.ts';
 import { combineTimings } from './timings.ts';
 
-/** @throws WinnowError `invalid_field` for an empty cascade or a stage without a valid `keep`. */
+/** @throws WinnowError `invalid_field` for an empty cascade or a stage without a valid `keep` or `blend`. */
 function checkStages({ cascade = [], model, prune }: RerankRequest): void {
   const refuse = (expected: string, got: unknown, field: string): never => {
     throw new WinnowError('invalid_field', { expected, got: describe(got), field });
@@ -17,10 +18,13 @@ function checkStages({ cascade = [], model, prune }: RerankRequest): void {
   if (model !== undefined) refuse('either `model` or `cascade`', 'both', 'cascade');
   if (prune) refuse('either `cascade` or `prune`', 'both', 'prune');
   if (cascade.length === 0) refuse('at least one stage', cascade, 'cascade');
-  cascade.forEach(({ keep }, i) => {
+  cascade.forEach(({ keep, blend }, i) => {
     const optional = i === cascade.length - 1 && keep === undefined;
     if (!optional && !(Number.isInteger(keep) && keep! > 0))
       refuse('a whole number of passages of at least 1', keep, `cascade[${i}].keep`);
+    if (blend === undefined) return;
+    if (i === 0) refuse('no `blend` in the first stage, which has no scores before it', blend, 'cascade[0].blend');
+    if (!(blend >= 0 && blend < 1)) refuse('a number of at least 0 and below 1', blend, `cascade[${i}].blend`);
   });
 }
 
@@ -34,12 +38,17 @@ interface StageResult {
   readonly leaseMs: number;
 }
 
-/** @param places passages that the stage gets, by place in the request. */
+/** What a stage gets from the one before it; the first gets all passages. */
+type Given = Pick<StageResult, 'scoreOf'> & {
+  /** Passages, by place in the request. */
+  readonly places: readonly number[];
+};
+
 async function runStage(
   deps: ScoringDeps,
   request: RerankRequest,
   stage: CascadeStage,
-  places: readonly number[],
+  { places, scoreOf: before }: Given,
   scope: RequestScope,
 ): Promise<StageResult> {
   const passages = places.map((place) => request.passages[place]!);
@@ -49,11 +58,18 @@ async function runStage(
     leaseMs = deps.clock.now() - askedAt;
     return scorePassages(deps, { version, request: { ...request, passages, prune: false }, scope });
   });
+  const scores = stage.blend
+    ? blendScores(
+        scored.scores,
+        places.map((place) => before.get(place)!),
+        stage.blend,
+      )
+    : scored.scores;
   return {
     scored,
     leaseMs,
-    order: Array.from(rankOrder(scored.scores), (at) => places[at]!),
-    scoreOf: new Map(places.map((place, at) => [place, scored.scores[at]!])),
+    order: Array.from(rankOrder(scores), (at) => places[at]!),
+    scoreOf: new Map(places.map((place, at) => [place, scores[at]!])),
     timings: timingsOf(deps, scored, scope),
   };
 }
@@ -85,7 +101,8 @@ function truncations(request: RerankRequest, stages: readonly StageResult[]): bo
 }
 
 /**
- * Runs the stages one after the other: each ranks the passages it gets and passes its best `keep` on.
+ * Runs the stages one after the other: each ranks the passages it gets and passes its best `keep` on. With `blend` a stage ranks by a mixture
+ * of its scores and those of the stage before, which are then the scores of its passages.
  *
  * The last stage's ranking comes first, then the passages that earlier stages dropped: those of later stages above those of earlier ones,
  * each in the order of its stage. Every item has the score of the model that scored it last (`stage` says which), lowered where it would
@@ -101,11 +118,11 @@ export async function rankByCascade(
   checkStages(request);
   const cascade = request.cascade!;
   const stages: StageResult[] = [];
-  let places: readonly number[] = request.passages.map((_, place) => place);
+  let given: Given = { places: request.passages.map((_, place) => place), scoreOf: new Map() };
   for (const stage of cascade) {
-    const result = await runStage(deps, request, stage, places, scope);
+    const result = await runStage(deps, request, stage, given, scope);
     stages.push(result);
-    places = result.order.slice(0, stage.keep);
+    given = { places: result.order.slice(0, stage.keep), scoreOf: result.scoreOf };
   }
   const last = stages.length - 1;
   const dropped = stages.slice(0, -1).flatMap((stage, i) => [rankedFrom(stage, cascade[i]!.keep!, i)]);

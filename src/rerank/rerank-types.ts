@@ -6,6 +6,8 @@ export interface CascadeStage {
   readonly model: string;
   /** How many passages go on to the next stage; the last stage's `keep` may be left out. */
   readonly keep?: number;
+  /** How much of the ranking is the scores of the stage before, from 0 to below 1; 0 if absent. */
+  readonly blend?: number;
 }
 
 /** A request to re-rank, as every dialect's body is translated. */

@@ -120,6 +120,35 @@ describe.each(cases((dialect) => [...(NUMBERS[dialect] ?? []), ...ALL_NUMBERS]))
   },
 );
 
+describe('how much of a stage is the one before', () => {
+  it('may be written as text; null is none', async () => {
+    await send('jina', {
+      cascade: [
+        { model: 'tiny', keep: 2 },
+        { model: 'tiny', blend: '0.5' },
+      ],
+    }).expect(200);
+    expect(deps.reranker.requests[0]?.cascade).toEqual([
+      { model: 'tiny', keep: 2 },
+      { model: 'tiny', blend: 0.5 },
+    ]);
+    await send('jina', {
+      cascade: [
+        { model: 'tiny', keep: 2 },
+        { model: 'tiny', blend: null },
+      ],
+    }).expect(200);
+    expect(deps.reranker.requests[1]?.cascade).toEqual([{ model: 'tiny', keep: 2 }, { model: 'tiny' }]);
+    const { body } = await send('jina', {
+      cascade: [
+        { model: 'tiny', keep: 2 },
+        { model: 'tiny', blend: 2 },
+      ],
+    });
+    expect(body.message).toContain('(cascade[1].blend)');
+  });
+});
+
 describe('the number of passages that a stage keeps', () => {
   it('may be written as text', async () => {
     await send('jina', { cascade: [{ model: 'tiny', keep: '2' }, { model: 'tiny' }] }).expect(200);

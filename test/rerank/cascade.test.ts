@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { cascadeRun } from '../../src/evaluation/suites/cascade.ts';
 import type { CascadeStage } from '../../src/rerank/rerank-types.ts';
 import { createReranker } from '../../src/rerank/reranker.ts';
 import { ask, openFakeService, settle } from './fake-service.ts';
@@ -28,6 +29,49 @@ describe('cascade', () => {
       { key: 'large@1', rows: 2 },
     ]);
     expect(h.log.held).toBe(0);
+  });
+
+  it('ranks by both stages where the second blends', async () => {
+    const h = service();
+    const cascade = [
+      { model: 'small', keep: 3 },
+      { model: 'large', blend: 0.75 },
+    ];
+    const { value } = await settle(h, createReranker({ ...h }).rerank(ask(['1', '4', '3', '2'], { cascade })));
+    // The large model likes what the small one does not, and counts for a quarter: −3, −2, −4 become −3 ∓ .5 of a deviation.
+    expect(value!.ranking.map(({ index, stage }) => [index, stage])).toEqual([
+      [1, 1],
+      [2, 1],
+      [3, 1],
+      [0, 0],
+    ]);
+    expect(value!.ranking.map(({ score }) => score)).toEqual([-2.5, -3, -3.5, -3.5]);
+  });
+
+  it('ranks as `winnow eval` computes it from the scores of all candidates', async () => {
+    const stage = fc.record({ keep: fc.integer({ min: 1, max: 9 }), blend: fc.constantFrom(0, 0.3, 0.6, 0.8) });
+    // Different values, so that no tie is settled in two ways.
+    const passages = fc.uniqueArray(fc.integer({ min: 0, max: 99 }), { minLength: 1, maxLength: 9 });
+    await fc.assert(
+      fc.asyncProperty(passages, stage, stage, async (values, one, two) => {
+        const h = openFakeService({ small: { factor: 1 }, large: { factor: -2 }, third: { factor: 0.5 } });
+        const cascade = [
+          { model: 'small', keep: one.keep },
+          { model: 'large', ...two },
+          { model: 'third', blend: one.blend },
+        ];
+        const { value } = await settle(h, createReranker({ ...h }).rerank(ask(values.map(String), { cascade })));
+        const docids = values.map((_, i) => `${i}`);
+        const runOf = (factor: number) => new Map([['q', { docids, scores: values.map((v) => factor * v) }]]);
+        const run = cascadeRun(runOf(1), [
+          { run: runOf(1), keep: one.keep },
+          { run: runOf(-2), ...two },
+          { run: runOf(0.5), blend: one.blend },
+        ]);
+        expect(value!.ranking.map(({ index }) => `${index}`)).toEqual(run.get('q')!.docids);
+      }),
+      { numRuns: 50 },
+    );
   });
 
   it('a last keep bounds the answer, topN too', async () => {
@@ -73,6 +117,15 @@ describe('cascade', () => {
       'cascade[1].keep',
     );
     await refuse([{ model: 'small', keep: 2 }, { model: 'large' }], 'cascade', 'small');
+    await refuse([{ model: 'small', keep: 2, blend: 0.5 }, { model: 'large' }], 'cascade[0].blend');
+    for (const blend of [-0.1, 1, Number.NaN])
+      await refuse(
+        [
+          { model: 'small', keep: 2 },
+          { model: 'large', blend },
+        ],
+        'cascade[1].blend',
+      );
   });
 
   it('one deadline holds for all stages', async () => {

@@ -1,26 +1,45 @@
+import { blendScores } from '../../util/blend.ts';
 import type { Run, ScoredDocs } from '../measures/evaluation.ts';
 
 /** One stage: scores of all candidates under its system, and how many go on. */
 interface CascadeTable {
   readonly run: Run;
+  /** How much of the ranking is the scores of the stage before; 0 if absent. */
+  readonly blend?: number | undefined;
   /** Absent for the last stage. */
   readonly keep?: number | undefined;
 }
 
 const byDocidDescending = (a: string, b: string): number => (a < b ? 1 : a > b ? -1 : 0);
 
+type Scores = ReadonlyMap<string, number>;
+
+/** Returns the scores by which a stage ranks what it gets. A candidate that it or the stage before has no score for has none. */
+function stageScores(docids: readonly string[], list: ScoredDocs | undefined, before: Scores, blend: number): Scores {
+  const own: Scores = new Map(list?.docids.map((docid, i) => [docid, list.scores[i]!]));
+  if (blend === 0) return own;
+  const both = docids.filter((docid) => own.has(docid) && before.has(docid));
+  const mixed = blendScores(
+    both.map((docid) => own.get(docid)!),
+    both.map((docid) => before.get(docid)!),
+    blend,
+  );
+  return new Map(both.map((docid, i) => [docid, mixed[i]!]));
+}
+
 /** Sorts best first; equal scores by docid descending, as measures do. */
-function ranked(docids: readonly string[], list: ScoredDocs | undefined): string[] {
-  const scoreOf = new Map(list?.docids.map((docid, i) => [docid, list.scores[i]!]));
-  const score = (docid: string): number => scoreOf.get(docid) ?? Number.NEGATIVE_INFINITY;
+function ranked(docids: readonly string[], scores: Scores): string[] {
+  const score = (docid: string): number => scores.get(docid) ?? Number.NEGATIVE_INFINITY;
   return docids.toSorted((a, b) => score(b) - score(a) || byDocidDescending(a, b));
 }
 
 function cascadeList(qid: string, docids: readonly string[], stages: readonly CascadeTable[]): ScoredDocs {
   const pruned: string[][] = [];
   let kept = [...docids];
-  for (const { run, keep } of stages) {
-    const order = ranked(kept, run.get(qid));
+  let scores: Scores = new Map();
+  for (const { run, keep, blend = 0 } of stages) {
+    scores = stageScores(kept, run.get(qid), scores, blend);
+    const order = ranked(kept, scores);
     kept = order.slice(0, keep);
     pruned.unshift(order.slice(kept.length));
   }

@@ -41,14 +41,20 @@ export function latencySection({ sets }: SuiteResult): ScatterSection {
   };
 }
 
-function curvePoints(set: SetResult, { stages, keep }: CurveSpec): CurveSection['lines'][number]['points'] | undefined {
+function curvePoints(
+  set: SetResult,
+  { stages, keep, blend }: CurveSpec,
+): CurveSection['lines'][number]['points'] | undefined {
   const [first, last] = stages.map((name) => set.tables.get(name));
   if (first === undefined || last === undefined) return undefined;
   const { label, measure } = set.measures[0]!;
   const deepest = Math.max(...[...set.prepared.candidates.run.values()].map(({ docids }) => docids.length));
   const kept = [...new Set(keep.map((k) => Math.min(k, deepest)))].sort((a, b) => a - b);
   const points = kept.map((k) => {
-    const run = cascadeRun(set.prepared.candidates.run, [{ run: first.run, keep: k }, { run: last.run }]);
+    const run = cascadeRun(set.prepared.candidates.run, [
+      { run: first.run, keep: k },
+      { run: last.run, blend },
+    ]);
     const ms = cascadeMs(set.prepared, [{ table: first, keep: k }, { table: last }]);
     const y = evaluate(set.prepared.qrels, run, [measure]).mean.get(measure.name)!;
     return { x: k, y, label: `${Math.round(ms)} ms` };
@@ -72,7 +78,14 @@ export function curveSections({ suite, sets }: SuiteResult): CurveSection[] {
       )
       .flatMap((spec) => {
         const points = curvePoints(set, spec);
-        return points === undefined ? [] : [{ name: spec.name ?? spec.stages.join(' → '), points }];
+        return points === undefined
+          ? []
+          : [
+              {
+                name: spec.name ?? `${spec.stages.join(' → ')}${spec.blend === 0 ? '' : `, blend ${spec.blend}`}`,
+                points,
+              },
+            ];
       });
     if (lines.length === 0) return [];
     const { label } = set.measures[0]!;

@@ -144,13 +144,13 @@ async function cascadeResult(
   spec: CascadeSpec,
   tables: ReadonlyMap<string, SystemResult>,
 ): Promise<SystemResult | undefined> {
-  const stages = spec.cascade.map(({ model, keep }) => ({ table: tables.get(model), keep }));
+  const stages = spec.cascade.map((stage) => ({ ...stage, table: tables.get(stage.model) }));
   if (stages.some(({ table }) => table === undefined)) return undefined;
-  const whole = stages as { table: SystemResult; keep: number | undefined }[];
+  const whole = stages as ((typeof stages)[number] & { table: SystemResult })[];
   const { prepared } = context;
   const run = cascadeRun(
     prepared.candidates.run,
-    whole.map(({ table, keep }) => ({ run: table.run, keep })),
+    whole.map(({ table, keep, blend }) => ({ run: table.run, keep, blend })),
   );
   return {
     system: spec.name,

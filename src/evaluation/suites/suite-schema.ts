@@ -96,12 +96,24 @@ const single = z.strictObject({
   variant: variant.default('auto'),
   prune: prune.optional(),
 });
-const stage = z.strictObject({ model: z.string().min(1), keep: z.int().min(1).optional() });
+/** How much of a stage's ranking is the scores of the stage before. */
+const blend = z.number().min(0).lt(1);
+const stage = z.strictObject({
+  model: z.string().min(1),
+  keep: z.int().min(1).optional(),
+  blend: blend.optional(),
+});
 const cascade = z.strictObject({ name, cascade: z.array(stage).min(2) }).superRefine(({ cascade: stages }, context) => {
   stages.slice(0, -1).forEach(({ keep }, i) => {
     if (keep === undefined)
       context.addIssue({ code: 'custom', path: ['cascade', i, 'keep'], message: 'expected how many go on' });
   });
+  if (stages[0]?.blend !== undefined)
+    context.addIssue({
+      code: 'custom',
+      path: ['cascade', 0, 'blend'],
+      message: 'expected none in the first stage, which has no scores before it',
+    });
 });
 
 const model = z.union([
@@ -121,6 +133,7 @@ const curve = z.strictObject({
   /** The system that prunes (or `first-stage`) and the one that finishes. */
   stages: z.tuple([z.string().min(1), z.string().min(1)]),
   keep: z.array(z.int().min(1)).min(2),
+  blend: blend.default(0),
   sets: z.array(name).optional(),
 });
 

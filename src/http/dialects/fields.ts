@@ -33,13 +33,23 @@ export const commonFields = {
     .nullish()
     .meta({ description: '`model`, `model@version` or `model:label`; the default model if absent or empty.' }),
   cascade: z
-    .array(z.object({ model: z.string().min(1).max(256), keep: integer(1, 1_000_000) }))
+    .array(
+      z.object({
+        model: z.string().min(1).max(256),
+        keep: integer(1, 1_000_000),
+        blend: decimal(
+          0,
+          1,
+          'How much of the ranking is the scores of the stage before: from 0 (absent) to below 1. Not in the first stage.',
+        ),
+      }),
+    )
     .min(1)
     .max(8)
     .nullish()
     .meta({
       description:
-        'Winnow: a chain of models instead of `model`; each passes its best `keep` passages to the next. All but the last need `keep`.',
+        'Winnow: a chain of models instead of `model`; each passes its best `keep` passages to the next. All but the last need `keep`. `blend` ranks by both models.',
     }),
   raw_scores: flag('Scores before the activation (logits) instead of relevance scores in 0–1.'),
   min_score: decimal(
@@ -95,7 +105,7 @@ function checkCascade(stages: NonNullable<Common['cascade']>): NonNullable<Query
         got: describe(stage.keep),
         field: `cascade[${i}].keep`,
       });
-    return { model: stage.model, ...withoutEmpty({ keep: stage.keep }) };
+    return { model: stage.model, ...withoutEmpty({ keep: stage.keep, blend: stage.blend }) };
   });
 }
 

@@ -35,6 +35,22 @@ describe('cascadeRun', () => {
     expect(run.get('q')?.docids).toEqual(['d', 'c', 'b', 'a', 'e', 'f', 'g']);
   });
 
+  it('blends with the stage before, and puts what has no score in one of them last', () => {
+    const one = runOf([7, 6, 5, 4, 3, 2, 1]);
+    const two = new Map([['q', { docids: ['a', 'b', 'c', 'd', 'e'], scores: [1, 2, 3, 5, 4] }]]);
+    const blended = (blend: number) =>
+      cascadeRun(one, [
+        { run: one, keep: 6 },
+        { run: two, blend },
+      ])
+        .get('q')
+        ?.docids.join('');
+    expect(blended(0)).toBe('decbafg');
+    // Standardized over a–e: 2 1 0 −1 −2 and −2 −1 0 2 1, divided by one deviation. Half: 0 0 0 .5 −.5; equal ones by docid, descending.
+    expect(blended(0.5)).toBe('dcbaefg');
+    expect(blended(0.9)).toBe('abcdefg');
+  });
+
   it('counts the pairs each stage sees', () => {
     const run = new Map([
       ['q', { docids: DOCS, scores: [] }],

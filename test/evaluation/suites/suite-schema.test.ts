@@ -66,6 +66,7 @@ describe('suite.yaml', () => {
     [{ baseline: 'other' }, /baseline: expected one of first-stage, m, got other/],
     [{ models: [{ name: 'c', cascade: [{ model: 'm' }, { model: 'n' }] }] }, /expected how many go on/],
     [{ curves: [{ stages: ['first-stage', 'other'], keep: [1, 2] }] }, /curves\.0\.stages\.1/],
+    [{ curves: [{ stages: ['first-stage', 'm'], keep: [1, 2], blend: 1 }] }, /curves\.0\.blend/],
     [{ curves: [{ stages: ['first-stage', 'm'], keep: [1, 2], sets: ['b'] }] }, /curves\.0\.sets/],
   ])('refuses %j', (change, message) => {
     expect(() => parseSuite({ ...MINIMAL, ...change }, 'suite.yaml')).toThrow(message);
