@@ -35,6 +35,11 @@ const options = readFlags('cascade', ABOUT, {
   models: { type: 'string', default: MODELS, help: 'Registry folder.' },
   first: { type: 'string', default: 'e5-small-v2', help: 'Bi-encoder, version 1.' },
   last: { type: 'string', default: 'minilm-l6-bce', help: 'Cross-encoder, version 1.' },
+  blend: {
+    type: 'string',
+    default: '0.5',
+    help: 'How much of the last ranking is the bi-encoder, in one more column.',
+  },
   lists: { type: 'string', default: '3', help: 'Lists whose time is measured.' },
   rounds: { type: 'string', default: '5', help: 'Turns of each model.' },
   picture: { type: 'string', default: '', help: 'SVG file to write.' },
@@ -110,19 +115,40 @@ await set.data.passages.close();
 
 const deepest = Math.max(...[...candidates.values()].map(({ docids }) => docids.length));
 const points = KEPT.filter((keep) => keep <= deepest).map((keep) => {
-  const cascade = (run: Run) =>
-    measured(keep === 0 ? cascadeRun(candidates, [{ run }]) : cascadeRun(candidates, [{ run, keep }, { run: last }]));
-  return { keep, cascade: cascade(first), direct: cascade(candidates), ms: keep * lastMs };
+  const cascade = (run: Run, blend = 0) =>
+    measured(
+      keep === 0
+        ? cascadeRun(candidates, [{ run }])
+        : cascadeRun(candidates, [
+            { run, keep },
+            { run: last, blend },
+          ]),
+    );
+  return {
+    keep,
+    cascade: cascade(first),
+    blended: cascade(first, Number(options.blend)),
+    direct: cascade(candidates),
+    ms: keep * lastMs,
+  };
 });
 const readMs = deepest * firstMs;
-const line = (name: string, value: 'cascade' | 'direct', ms: number) => ({
+const line = (name: string, value: 'cascade' | 'blended' | 'direct', ms: number) => ({
   name,
   points: points.map((point) => ({ keep: point.keep, value: point[value], ms: point.ms + ms })),
 });
-const head = ['last stage on', `${options.first} first`, 'first stage alone', 'ms, passages new', 'ms, passages kept'];
-const rows = points.map(({ keep, cascade, direct, ms }) => [
+const head = [
+  'last stage on',
+  `${options.first} first`,
+  `blend ${options.blend}`,
+  'first stage alone',
+  'ms, passages new',
+  'ms, passages kept',
+];
+const rows = points.map(({ keep, cascade, blended, direct, ms }) => [
   String(keep),
   cascade.toFixed(3),
+  blended.toFixed(3),
   direct.toFixed(3),
   (ms + readMs).toFixed(0),
   ms.toFixed(0),
@@ -138,6 +164,7 @@ if (options.picture)
       lines: [
         line(`${options.first} → ${options.last}, passages new`, 'cascade', readMs),
         line(`${options.first} → ${options.last}, passages kept`, 'cascade', 0),
+        line(`the same, blend ${options.blend}`, 'blended', 0),
         line(`first stage → ${options.last}`, 'direct', 0),
       ],
     }),
