@@ -1,12 +1,19 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { loadConfig } from '../config/load-config.ts';
 import { WinnowError } from '../errors.ts';
 import { scoreByVersion } from '../main/score-for-calibration.ts';
+import type { CalibrationFacts } from '../registry/calibration.ts';
 import type { ServedVersion } from '../registry/registry-types.ts';
 import { nothingLeft, skipCount } from '../training/data/list-types.ts';
-import { fitCalibration, type LabeledList, METHODS, type Method } from '../training/publish/fit-calibration.ts';
+import {
+  checkCalibration,
+  fitCalibration,
+  type LabeledList,
+  METHODS,
+  type Method,
+} from '../training/publish/fit-calibration.ts';
 import { labeled, readGraded } from '../training/publish/labeled-lists.ts';
-import { qualityRows, writeCalibration } from '../training/publish/write-calibration.ts';
+import { checkedRows, qualityRows, writeCalibration } from '../training/publish/write-calibration.ts';
 import { startProgress } from '../util/progress.ts';
 import { type DataFlags, dataFormatOption, dataSource, leftOutText, withDataFiles } from './data-flags.ts';
 import { choiceOption, modelsOption, numberOption, providerOption } from './options.ts';
@@ -17,6 +24,7 @@ Examples:
   $ npx winnow calibrate --model my-model --format rank-llm --data BM25.dl21.top100.json --qrels qrels.dl21-passage.txt --min-relevance 2
   $ npx winnow calibrate --model my-model@3 --format jsonl --data pairs.jsonl            # labeled pairs
   $ npx winnow calibrate --model e5-small-v2 --format wikiqa --data wikiqa --split dev --method isotonic
+  $ npx winnow calibrate --model my-model --format wikiqa --data wikiqa --split test --check     # how good the map is there
 
 Writes the field \`calibration\` of the version's model.json: relevance scores become probabilities, and \`min_score\` a bound on them. The order
 of passages stays. Use judgements of queries that the model was neither trained nor is measured on. A running server takes the map when it
@@ -31,6 +39,7 @@ interface Flags extends Omit<DataFlags, 'data'> {
   readonly depth: number;
   readonly judgedOnly?: boolean;
   readonly method: 'auto' | Method;
+  readonly check?: true;
 }
 
 /** Pairs of each kind that a map needs: fewer say little about probabilities. */
@@ -63,8 +72,19 @@ const configOf = ({ models, provider }: Flags) =>
     process.env,
   );
 
-async function run(flags: Flags): Promise<void> {
-  const { model, depth, judgedOnly = false, method } = flags;
+interface Scored {
+  readonly version: ServedVersion;
+  readonly lists: readonly LabeledList[];
+  /** Files of the lists. */
+  readonly files: CalibrationFacts['data'];
+  readonly where: string;
+  /** What was left out of the data, as text. */
+  readonly leftOut: string;
+}
+
+/** Reads the lists and scores them with the model. @throws WinnowError `invalid_input` for too few. */
+async function scoreLists(flags: Flags): Promise<Scored> {
+  const { model, depth, judgedOnly = false } = flags;
   const counts = skipCount();
   const data = flags.data.map((path) => dataSource({ ...flags, data: path }));
   const { lists, files } = await readGraded({ data, depth, judgedOnly }, counts);
@@ -90,19 +110,43 @@ async function run(flags: Flags): Promise<void> {
   } finally {
     progress.stop();
   }
-  const fitted = fitCalibration(scored, method === 'auto' ? undefined : method);
-  if (!version || !fitted)
+  return { version: version!, lists: scored, files: [...files], where, leftOut: leftOutText(counts.skipped()) };
+}
+
+const keyOf = ({ name, version }: ServedVersion): string => `${name}@${version}`;
+const HEAD = ['map', 'log loss', 'calibration error', ''];
+
+/** Prints how good the map of a version is on other lists. @throws WinnowError `invalid_input` where it has none. */
+async function check(flags: Flags): Promise<void> {
+  const { version, lists, leftOut } = await scoreLists(flags);
+  const map = version.calibration?.map;
+  if (!map)
+    throw new WinnowError('invalid_input', {
+      where: '--check',
+      expected: 'a model whose served file is calibrated',
+      got: keyOf(version),
+    });
+  const checked = checkCalibration(lists, map);
+  process.stdout.write(
+    `${keyOf(version)}: ${checked.pairs} pairs of ${checked.lists} lists, ${checked.relevant} relevant\n${plainTable([HEAD, ...checkedRows(checked, map)])}\nwrote nothing${leftOut}\n`,
+  );
+}
+
+async function run(flags: Flags): Promise<void> {
+  const { model, method } = flags;
+  if (flags.check) return check(flags);
+  const { version, lists, files, where, leftOut } = await scoreLists(flags);
+  const fitted = fitCalibration(lists, method === 'auto' ? undefined : method);
+  if (!fitted)
     throw new WinnowError('invalid_input', {
       where,
       expected: 'labels by which relevant passages have higher scores',
       got: `scores of ${model} that do not rise with them`,
     });
-  await writeCalibration(version.folder, fitted, { sha256: version.sha256, data: [...files] });
-  const key = `${version.name}@${version.version}`;
-  const from = `${key}: ${fitted.pairs} pairs of ${fitted.lists} lists, ${fitted.relevant} relevant; measured on lists left out`;
-  const table = plainTable([['map', 'log loss', 'calibration error', ''], ...qualityRows(fitted)]);
+  await writeCalibration(version.folder, fitted, { sha256: version.sha256, data: files });
+  const from = `${keyOf(version)}: ${fitted.pairs} pairs of ${fitted.lists} lists, ${fitted.relevant} relevant; measured on lists left out`;
   process.stdout.write(
-    `${from}\n${table}\nwrote the field calibration of ${version.folder}/model.json${leftOutText(counts.skipped())}\n`,
+    `${from}\n${plainTable([HEAD, ...qualityRows(fitted)])}\nwrote the field calibration of ${version.folder}/model.json${leftOut}\n`,
   );
 }
 
@@ -127,6 +171,7 @@ export function command(): Command {
         'auto',
       ),
     )
+    .addOption(new Option('--check', 'measure the map that the model has, and write nothing').conflicts('method'))
     .addOption(modelsOption())
     .addOption(providerOption())
     .addHelpText('after', EXAMPLES)

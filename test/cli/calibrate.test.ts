@@ -114,6 +114,14 @@ describe('lists of a calibration', () => {
 });
 
 describe('winnow calibrate', () => {
+  it('has nothing to check of a model that is not calibrated', async () => {
+    const { code, error } = await calibrate('--data', data, '--check');
+    expect([code, error]).toEqual([
+      2,
+      expect.stringContaining('--check: expected a model whose served file is calibrated, got tiny@1'),
+    ]);
+  }, 60_000);
+
   it('makes relevance scores the probabilities of the labels; logits and order stay; the server says so', async () => {
     expect(await info()).toMatchObject({ score: 'sigmoid(logit) unless raw_scores', calibration: null });
     const list = lists[3]!;
@@ -151,6 +159,27 @@ describe('winnow calibrate', () => {
     expect(least.results).toHaveLength(after.results.filter((result) => result.relevance_score >= tenth).length);
     const tei = (await post('/rerank', { query: list.query, texts: list.passages })) as { score: number }[];
     expect(tei.map(({ score }) => score)).toEqual(after.results.map(({ relevance_score: p }) => expect.closeTo(p, 5)));
+  }, 60_000);
+
+  it('checks the map of a model on lists, and writes nothing', async () => {
+    const [manifest, card] = ['model.json', 'README.md'].map((file) => readFileSync(join(version, file), 'utf8'));
+    const { code, output } = await calibrate('--data', data, '--check');
+    expect(code).toBe(0);
+    const [sigmoid, map] = output
+      .split('\n')
+      .slice(2, 4)
+      .map((line) => line.split(/\s{2,}/));
+    expect([sigmoid?.[0], map?.[0]]).toEqual(['sigmoid of the score', 'platt, as it is']);
+    expect(Number(map?.[1])).toBeLessThan(Number(sigmoid?.[1]));
+    // On the lists that it was fitted on, a map of maximum likelihood is at least as good as those that were fitted without a part of them.
+    const { logLoss } = parseManifest(JSON.parse(manifest!)).calibration!;
+    expect(Number(map?.[1])).toBeLessThan(logLoss.after + 1e-4);
+    expect(Number(sigmoid?.[1])).toBeCloseTo(logLoss.before, 4);
+    expect(output).toContain('wrote nothing');
+    expect(readFileSync(join(version, 'model.json'), 'utf8')).toBe(manifest);
+    expect(readFileSync(join(version, 'README.md'), 'utf8')).toBe(card);
+    const both = await calibrate('--data', data, '--check', '--method', 'platt');
+    expect([both.code, both.error]).toEqual([2, expect.stringContaining('--check')]);
   }, 60_000);
 
   it('a second calibration replaces the first, on the card too; another ONNX file ends it with a warning', async () => {

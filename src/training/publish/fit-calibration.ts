@@ -71,6 +71,30 @@ function qualityOf(probabilities: readonly number[], labels: readonly number[]):
   return { logLoss: logLoss(probabilities, labels), calibrationError: calibrationError(bins), bins };
 }
 
+/** The quality of a map on lists that it was not fitted on, beside that of the sigmoid. */
+export interface CheckedCalibration {
+  readonly lists: number;
+  readonly pairs: number;
+  readonly relevant: number;
+  readonly sigmoid: Quality;
+  readonly map: Quality;
+}
+
+/** Measures a map on labeled lists. Lists that it was fitted on make it look better than it is. */
+export function checkCalibration(lists: readonly LabeledList[], map: ScoreMap): CheckedCalibration {
+  const { scores, labels } = together(lists);
+  return {
+    lists: lists.length,
+    pairs: scores.length,
+    relevant: labels.filter((label) => label === 1).length,
+    sigmoid: qualityOf(scores.map(logistic), labels),
+    map: qualityOf(
+      scores.map((score) => probabilityOf(map, score)),
+      labels,
+    ),
+  };
+}
+
 export interface FittedCalibration extends Pick<CalibrationFacts, 'map' | 'lists' | 'pairs' | 'relevant'> {
   /** Of probabilities by the sigmoid, and of each method's on lists that it was not fitted on. */
   readonly before: Quality;

@@ -7,7 +7,7 @@ import { readVersionFolder } from '../../registry/version-folder.ts';
 import { reliabilitySvg } from '../../reports/charts/reliability.ts';
 import { markdownTable } from '../../reports/markdown.ts';
 import { writeFileAtomic } from '../../util/files.ts';
-import { type FittedCalibration, METHODS, type Quality } from './fit-calibration.ts';
+import { type CheckedCalibration, type FittedCalibration, METHODS, type Quality } from './fit-calibration.ts';
 
 /** Named as documents are, which manifests have no hash of: picture and manifest need not change in one step. */
 const PICTURE = 'README-calibration.svg';
@@ -47,6 +47,12 @@ export const qualityRows = ({ map, before, methods }: FittedCalibration): string
     figure(methods[method].calibrationError),
     method === map.method ? 'taken' : '',
   ]),
+];
+
+/** Returns the rows of the table of a map that was there: the sigmoid, and the map. */
+export const checkedRows = ({ sigmoid, map }: CheckedCalibration, { method }: CalibrationFacts['map']): string[][] => [
+  ['sigmoid of the score', figure(sigmoid.logLoss), figure(sigmoid.calibrationError), ''],
+  [`${method}, as it is`, figure(map.logLoss), figure(map.calibrationError), ''],
 ];
 
 function section(fitted: FittedCalibration, { data }: Origin): string {
