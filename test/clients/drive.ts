@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { shippedRelevance } from '../support/shipped.ts';
 import type { Client } from './catalog.ts';
 import type { Command } from './setup.ts';
 import type { Tap } from './tap.ts';
@@ -37,7 +38,6 @@ type Line = { readonly version: string; readonly call: string } & (
   | { readonly error: string }
 );
 
-const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 const near = (a: number, b: number) => Math.abs(a - b) <= 1e-5 * Math.max(1, Math.abs(b));
 
 /** Compares a ranking with the model's scores: the right passages, in the right order, each with the right number. */
@@ -49,7 +49,7 @@ function judge(
   const order = logits.map((_, i) => i).toSorted((a, b) => logits[b]! - logits[a]!);
   const got = ranked.map(([index]) => index);
   const scales = {
-    probabilities: (index: number, score: number) => near(score, sigmoid(logits[index] ?? Number.NaN)),
+    probabilities: (index: number, score: number) => near(score, shippedRelevance(logits[index] ?? Number.NaN)),
     logits: (index: number, score: number) => near(score, logits[index] ?? Number.NaN),
   };
   const scored = ranked.filter((entry): entry is [number, number] => entry[1] !== null);

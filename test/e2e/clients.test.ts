@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { VoyageAIClient } from 'voyageai';
 import { createLoadClient } from '../../bench/load/client.ts';
 import { type ServerProcess, startServerProcess } from '../../bench/load/server.ts';
-import { FLEAS, orderOf, Scratch, sigmoid } from './support.ts';
+import { shippedRelevance } from '../support/shipped.ts';
+import { FLEAS, orderOf, Scratch } from './support.ts';
 
 /*
  * Clients as their makers publish them, and requests as other products send them, against a real server process.
@@ -33,7 +34,7 @@ afterAll(async () => {
 
 const { query, passages } = FLEAS;
 const documents = [...passages];
-const relevance = (index: number) => sigmoid(scores[index]!);
+const relevance = (index: number) => shippedRelevance(scores[index]!);
 
 interface Results {
   readonly model?: string;

@@ -227,3 +227,12 @@ describe('a version that breaks in the engine', () => {
     first.release();
   });
 });
+
+it.each([...SHIPPED_NAMES, ...SHIPPED_ENCODERS])('%s is calibrated for the file it serves', async (name) => {
+  const folder = shippedFolder(name);
+  const { calibration, files } = await readManifest(folder);
+  const served = Object.entries(files ?? {}).find(([file]) => /int8.*\.onnx$/.test(file));
+  expect(calibration).toMatchObject({ sha256: served?.[1].sha256, lists: 14, pairs: 1400 });
+  expect(calibration!.logLoss.after).toBeLessThan(calibration!.logLoss.before);
+  expect(await readFile(join(folder, 'README.md'), 'utf8')).toContain('README-calibration.svg');
+});

@@ -1,6 +1,7 @@
-import { cpSync, existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SHIPPED } from '../../bench/load/shipped.ts';
 import { SATURATES } from './processor.ts';
 
 export {
@@ -12,6 +13,16 @@ export {
   SHIPPED_NAMES,
   shippedFolder,
 } from '../../bench/load/shipped.ts';
+
+interface Calibrated {
+  readonly calibration: { readonly map: { readonly slope: number; readonly intercept: number } };
+}
+
+const { calibration }: Calibrated = JSON.parse(readFileSync(join(SHIPPED, 'model.json'), 'utf8'));
+const { slope, intercept } = calibration.map;
+
+/** Returns the relevance score of a logit of the default model, by the two numbers of its calibration. */
+export const shippedRelevance = (logit: number): number => 1 / (1 + Math.exp(-(slope * logit + intercept)));
 
 /** Folder of a model with scores from another binding of the engine; not part of the checkout. */
 export const REFERENCE_MODEL = join(

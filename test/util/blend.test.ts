@@ -38,7 +38,7 @@ describe('blendScores', () => {
           before.map((score) => 4 * score - 100),
           share,
         );
-        pairs.forEach((_, i) => expect(moved[i]).toBeCloseTo(blended[i]!, 3));
+        for (const i of pairs.keys()) expect(moved[i]).toBeCloseTo(blended[i]!, 3);
         for (const [i, [a, b]] of pairs.entries())
           for (const [j, [c, d]] of pairs.entries())
             if (a > c && b > d) expect(blended[i]).toBeGreaterThan(blended[j]!);
