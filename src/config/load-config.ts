@@ -7,6 +7,7 @@ import { nearestName } from '../util/nearest.ts';
 import { valueAt } from '../util/schema-issues.ts';
 import { fieldName, readSpelling, warnOfOld, writeSpelling } from '../util/spelling.ts';
 import { readYamlFile } from '../util/yaml-file.ts';
+import { fromText } from './cascade-settings.ts';
 import { type Config, configSchema } from './config-schema.ts';
 import { TOGGLE } from './setting-fields.ts';
 import { ALIASES, emptyTree, type Setting, settings, variablePrefix } from './setting-list.ts';
@@ -188,7 +189,18 @@ function checkSources({ registry }: Config, faults: string[]): void {
       faults.push(`registry.${key}: expected models in registry.sources, whose import it describes, got ${value}`);
 }
 
+/** Adds a fault for each name that means both a model and a cascade. */
+function checkNames({ aliases, cascades }: Config['registry'], faults: string[]): void {
+  for (const name of Object.keys(cascades).filter((one) => one === '*' || Object.hasOwn(aliases, one)))
+    faults.push(
+      name === '*'
+        ? 'registry.cascades: expected names, got *, which only registry.aliases has'
+        : `registry.cascades: expected names that registry.aliases does not have, got ${name}`,
+    );
+}
+
 function checkTogether(config: Config, faults: string[]): void {
+  checkNames(config.registry, faults);
   checkDevices(config.inference, faults);
   checkPassages(config.cache, faults);
   checkSources(config, faults);
@@ -212,6 +224,13 @@ function freezeDeep<T extends object>(value: T): T {
   return Object.freeze(value);
 }
 
+/** Returns what was set at a place, also inside the JSON of a flag or variable. */
+function setAt(tree: Tree, path: readonly PropertyKey[]): unknown {
+  const [section, key, ...inside] = path;
+  const value = tree[String(section)]?.[String(key)];
+  return valueAt(typeof value === 'string' && inside.length > 0 ? fromText(value) : value, inside);
+}
+
 /**
  * Builds the configuration from flags, variables and file, and freezes it with all that is in it.
  * @throws WinnowError `invalid_config` with every fault and the flag, variable or place in the file of each.
@@ -232,8 +251,9 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
   for (const { path, message } of result.error?.issues ?? []) {
     const setting = `${String(path[0])}.${String(path[1])}`;
     const hidden = known.find((s) => s.path === setting)?.secret;
+    const inside = path.length > 3 ? `: ${path.slice(2).join('.')}` : '';
     faults.push(
-      `${origins.get(setting) ?? setting}: ${message}, got ${hidden ? 'something else' : describe(valueAt(tree, path))}`,
+      `${origins.get(setting) ?? setting}${inside}: ${message}, got ${hidden ? 'something else' : describe(setAt(tree, path))}`,
     );
   }
   if (!result.success || faults.length > 0)

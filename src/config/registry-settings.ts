@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { POOLING_MODES } from '../util/pooling-modes.ts';
+import { cascades } from './cascade-settings.ts';
 import { bytes, choice, list, optionalChoice, optionalText, references, text, toggle } from './setting-fields.ts';
 
 const names = () => z.string('expected a name').min(1, 'expected a name');
@@ -31,6 +32,9 @@ export const registrySettings = z.strictObject({
   ),
   aliases: references(
     'Gives models further names, as clients write them: the name a client sends, and the `model`, `model@version` or `model:label` it means. `*` stands for all other names. A model of the registry keeps its own name.',
+  ),
+  cascades: cascades(
+    'Gives cascades names, which requests send as their model: the name, and its stages as in the field `cascade`. In the file they are YAML; a flag or variable takes JSON. A model of the registry keeps its own name.',
   ),
   preload: list(
     names(),

@@ -219,10 +219,14 @@ function toReferences(value: unknown): unknown {
 
 const REFERENCE = /^[A-Za-z0-9][\w.-]{0,127}([@:][A-Za-z0-9][\w.-]{0,127})?$/;
 
+/** A model as requests name it. */
+export const reference = z
+  .string('expected model, model@version or model:label')
+  .regex(REFERENCE, 'expected model, model@version or model:label');
+
 /** Makes a map from names, as clients write them, to references of models. Text reads `name=reference`, separated by commas. */
 export function references(description: string) {
   const kind = 'names and references, such as rerank-v3.5=minilm:stable, separated by commas';
-  const reference = z.string(`expected ${kind}`).regex(REFERENCE, 'expected model, model@version or model:label');
   return z
     .preprocess(toReferences, z.record(z.string().min(1).max(512), reference, `expected ${kind}`))
     .default({})

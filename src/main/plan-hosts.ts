@@ -4,6 +4,7 @@ import { chooseLayout as layoutByRule } from '../inference/host-layout.ts';
 import { defaultPassageBytes, hostsThatFit, memoryLimits } from '../inference/memory-plan.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { chooseLayout, runsOnCpu } from './choose-layout.ts';
+import { preloadedModels } from './preloaded.ts';
 import { defaultWeightBytes, mostWeightBytes } from './weight-bytes.ts';
 
 /** What a server starts its hosts with; hosts and threads of 0 are left to the rule for the cores. */
@@ -28,7 +29,7 @@ interface Machine {
 
 /** Returns what each host loads of weights, in bytes: files are only opened where the largest version would not fit as often as there are cores. */
 async function weightBytes(config: Config, hosts: number, memoryBytes: number, batchTokens: number): Promise<number> {
-  const models = 1 + new Set(config.registry.preload).size;
+  const models = 1 + preloadedModels(config).length;
   const most = models * mostWeightBytes(config.registry.folder);
   if (memoryLimits(hosts, memoryBytes, most, batchTokens).hasSpare) return most;
   const exact = await defaultWeightBytes(config);

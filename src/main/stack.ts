@@ -108,10 +108,11 @@ function openRegistry(
   { pool, tokenizers, modelBytes, passages }: RegistryParts,
 ): Promise<FolderRegistry> {
   const observer = observeRegistry(metrics, logger, tracing);
-  const { folder, aliases, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = registry;
+  const { folder, aliases, cascades, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = registry;
   return createRegistry({
     folder,
     aliases,
+    cascades,
     defaultModel,
     memoryBytes: memoryBytes || modelBytes,
     pinned,

@@ -1,6 +1,7 @@
 import { flushCompileCache } from 'node:module';
 import type { Config } from '../config/config-schema.ts';
 import { within } from '../util/within.ts';
+import { preloadedModels } from './preloaded.ts';
 import type { Stack } from './stack.ts';
 
 /** Milliseconds for which readiness waits for kept passages. */
@@ -35,12 +36,12 @@ export async function checkInference(
 }
 
 /**
- * Does the first inference, loads the models of `registry.preload`, and releases what was opened ahead.
+ * Does the first inference, loads further models (`preloadedModels`), and releases what was opened ahead.
  * @throws WinnowError of registry and re-ranker.
  */
 export async function warmUp(config: Config, stack: Stack): Promise<void> {
   await checkInference(stack, config.server.requestTimeoutMs);
-  for (const name of config.registry.preload) (await stack.registry.acquire(name)).release();
+  for (const name of preloadedModels(config)) (await stack.registry.acquire(name)).release();
   await stack.closePrefetched();
   // Requests may find passages kept from the start; a large file is read on after that.
   await within(PASSAGES_MS, stack.passagesLoaded(), () => new Error('late')).catch(() => undefined);

@@ -9,6 +9,33 @@ export interface AliasProblem {
   readonly reason: string;
 }
 
+/** Names of cascades, each with the models of its stages. */
+export type Cascades = Readonly<Record<string, readonly { readonly model: string }[]>>;
+
+/** Returns the model that each cascade ends with, by the cascade's name. */
+export const lastStages = (cascades: Cascades = {}): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(cascades).map(([name, stages]) => [name, stages.at(-1)!.model]));
+
+/** Returns the names of aliases and cascades that have no effect or mean a model that is not there, with their settings. */
+export function nameProblems(
+  aliases: Aliases,
+  cascades: Cascades = {},
+  isModel: (name: string) => boolean,
+): readonly { readonly where: string; readonly reason: string }[] {
+  const names = aliases.problems(isModel).map(({ alias, reason }) => {
+    const setting = Object.hasOwn(cascades, alias) ? 'cascades' : 'aliases';
+    return { where: `registry.${setting}.${alias}`, reason };
+  });
+  const stages = Object.entries(cascades).flatMap(([name, list]) =>
+    list.slice(0, -1).flatMap(({ model }, i) => {
+      const where = `registry.cascades.${name}.${i}.model`;
+      const isThere = isModel(parseReference(model)!.name);
+      return isThere ? [] : [{ where, reason: `expected a model of the registry, got ${model}` }];
+    }),
+  );
+  return [...names, ...stages];
+}
+
 /** Further names of models, as clients write them, with slashes or tags for example. A model's own name is never an alias. */
 export class Aliases {
   readonly #targets: ReadonlyMap<string, string>;

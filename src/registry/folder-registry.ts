@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
 import { steadyNow } from '../util/clock.ts';
-import { Aliases } from './aliases.ts';
+import { Aliases, type Cascades, lastStages, nameProblems } from './aliases.ts';
 import { type ModelEntry, routeOf, type VersionEntry } from './entries.ts';
 import { type FolderWatch, watchFolder } from './folder-watch.ts';
 import { Inventory } from './inventory.ts';
@@ -22,6 +22,8 @@ export interface RegistryOptions extends AdmissionDeps {
   readonly pinned?: readonly string[];
   /** Further names of models: name of a client → `model`, `model@version` or `model:label`; `*` for all others. */
   readonly aliases?: Readonly<Record<string, string>>;
+  /** Names of cascades, each with the models of its stages. A name stands for the last one, whose version answers, where no cascade can run. */
+  readonly cascades?: Cascades;
   /** Whether changes of the folder are followed. Default: false. */
   readonly watch?: boolean;
   /** Milliseconds between readings of the folder without an event, when changes are followed. Default: 30,000. */
@@ -58,7 +60,7 @@ class Registry implements FolderRegistry {
     this.#observer = options.observer ?? {};
     this.#now = options.now ?? steadyNow;
     this.#inventory = new Inventory(options.folder, options.limits, this.#observer);
-    this.#aliases = new Aliases(options.aliases);
+    this.#aliases = new Aliases({ ...options.aliases, ...lastStages(options.cascades) });
     this.#loader = new Loader({
       ...options,
       memoryBytes: options.memoryBytes ?? 0,
@@ -70,8 +72,8 @@ class Registry implements FolderRegistry {
 
   async start(): Promise<void> {
     await this.#inventory.open();
-    for (const { alias, reason } of this.#aliases.problems((name) => this.#inventory.has(name)))
-      this.#observer.onProblem?.({ where: `registry.aliases.${alias}`, reason });
+    for (const problem of nameProblems(this.#aliases, this.#options.cascades, (name) => this.#inventory.has(name)))
+      this.#observer.onProblem?.(problem);
     if (!this.#options.watch) return;
     this.#watch = watchFolder(this.#options.folder, {
       onChange: () => void this.rescan(),

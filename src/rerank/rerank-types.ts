@@ -5,9 +5,9 @@ import type { LongPassages, Truncation } from '../tokenization/tokenization-type
 export interface CascadeStage {
   readonly model: string;
   /** How many passages go on to the next stage; the last stage's `keep` may be left out. */
-  readonly keep?: number;
+  readonly keep?: number | undefined;
   /** How much of the ranking is the scores of the stage before, from 0 to below 1; 0 if absent. */
-  readonly blend?: number;
+  readonly blend?: number | undefined;
 }
 
 /** A request to re-rank, as every dialect's body is translated. */

@@ -177,6 +177,45 @@ describe('where a setting comes from', () => {
     expect(load(['--port', '1', '--port', '2']).server.port).toBe(2);
   });
 
+  it('reads named cascades from the file and from text, and refuses stages that make no sense', async () => {
+    const accurate = [
+      { model: 'small', keep: 50 },
+      { model: 'large@2', blend: 0.5 },
+    ];
+    expect(load([]).registry.cascades).toEqual({});
+    expect(load(['--registry-cascades', JSON.stringify({ accurate })]).registry.cascades).toEqual({ accurate });
+    const fault = (stages: unknown, flags: readonly string[] = []) => {
+      try {
+        load(['--registry-cascades', JSON.stringify({ both: stages }), ...flags]);
+      } catch (error) {
+        return String(error);
+      }
+      return 'none';
+    };
+    const [small, large] = accurate;
+    const at = (place: string) => `--registry-cascades: both.${place}: expected`;
+    expect(fault([small])).toContain('--registry-cascades: expected 2 to 8 stages, got');
+    expect(fault([{ model: 'small' }, large])).toContain(`${at('0.keep')} how many passages go on, got nothing`);
+    expect(fault([{ ...small, blend: 0.2 }, large])).toMatch(
+      /both\.0\.blend: expected none in the first stage.*, got 0\.2/,
+    );
+    expect(fault([small, { model: 'large', keep: 5 }])).toMatch(
+      /both\.1\.keep: expected none in the last stage.*, got 5/,
+    );
+    expect(fault([small, { model: 'large', blend: 1 }])).toContain(
+      `${at('1.blend')} a number of at least 0 and below 1, got 1`,
+    );
+    expect(fault([small, { model: 'a b' }])).toContain(
+      `${at('1.model')} model, model@version or model:label, got "a b"`,
+    );
+    expect(fault(accurate, ['--registry-aliases', 'both=small'])).toContain(
+      'expected names that registry.aliases does not have, got both',
+    );
+    expect(() => load(['--registry-cascades', 'accurate'])).toThrow(
+      /--registry-cascades: expected names, each with its stages/,
+    );
+  });
+
   it('imports models into the cache unless a registry folder is named', () => {
     const env = { WINNOW_MODELS: '', XDG_CACHE_HOME: '/cache' };
     expect(load(['--model', 'org/a'], env).registry.folder).toBe('/cache/winnow/models');

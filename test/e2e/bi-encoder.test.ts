@@ -36,6 +36,12 @@ const experiments = [
   },
 ];
 
+/** A cascade that requests name `both`. */
+const BOTH = [
+  { model: 'e', keep: 3 },
+  { model: 'm', blend: 0.5 },
+];
+
 let server: ServerProcess;
 /** Cosines by the plainest route, and the order that they make. */
 let cosines: number[];
@@ -64,6 +70,7 @@ beforeAll(async () => {
   server = await startServerProcess({
     flags: [
       ...['--models', models, '--registry-default-model', 'e', '--inference-hosts', '1'],
+      ...['--registry-cascades', JSON.stringify({ both: BOTH })],
       ...['--experiments', join(folder, 'experiments.yaml')],
       ...['--experiments-database', join(folder, 'experiments.sqlite')],
     ],
@@ -181,6 +188,20 @@ describe('a server', () => {
     const kept = (await alone(first)).slice(0, 3).map(({ index }) => index);
     const expected = (await alone(last)).filter(({ index }) => kept.includes(index)).slice(0, 2);
     expect(json.results.map((one: Result) => one.index)).toEqual(expected.map(({ index }) => index));
+  });
+
+  it('runs a cascade by its name, which /v1/models lists, in formats that answer in the order sent too', async () => {
+    const sent = await post('/v2/rerank', { query: QUERY, documents, cascade: BOTH });
+    const named = await post('/v2/rerank', { model: 'both', query: QUERY, documents });
+    expect(named.json.results).toEqual(sent.json.results);
+    expect(named.json.model).toBe('m@1');
+    const { json } = await post('/score', { model: 'both', data_1: QUERY, data_2: documents });
+    const scores = (json.data as { score: number }[]).map(({ score }) => score);
+    expect(orderOf(scores)).toEqual(named.json.results.map(({ index }: Result) => index));
+    const { data } = (await (await fetch(`${server.url}/v1/models`)).json()) as {
+      data: { id: string; cascade?: unknown }[];
+    };
+    expect(data.find(({ id }) => id === 'both')?.cascade).toEqual(BOTH);
   });
 
   it('is an arm of an experiment beside a cross-encoder', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Aliases } from '../../src/registry/aliases.ts';
+import { Aliases, lastStages, nameProblems } from '../../src/registry/aliases.ts';
 
 const MODELS = ['minilm', 'other'];
 const isModel = (name: string) => MODELS.includes(name);
@@ -47,5 +47,30 @@ describe('aliases', () => {
       { alias: 'minilm', reason: expect.stringContaining('no effect') },
       { alias: 'x', reason: 'expected a model of the registry, got absent' },
     ]);
+  });
+});
+
+describe('names of cascades', () => {
+  const cascades = {
+    accurate: [{ model: 'other' }, { model: 'minilm:stable' }],
+    minilm: [{ model: 'other' }, { model: 'minilm' }],
+    broken: [{ model: 'gone@1' }, { model: 'absent' }],
+  };
+
+  it('stand for the last stage where no cascade can run', () => {
+    const aliases = new Aliases(lastStages(cascades));
+    expect(aliases.canonical('accurate', isModel)).toBe('minilm:stable');
+    expect(lastStages()).toEqual({});
+  });
+
+  it('are problems where they have no effect, or a stage has no model', () => {
+    const aliases = new Aliases({ ...lastStages(cascades), x: 'absent' });
+    expect(nameProblems(aliases, cascades, isModel)).toEqual([
+      { where: 'registry.cascades.minilm', reason: expect.stringContaining('no effect') },
+      { where: 'registry.cascades.broken', reason: 'expected a model of the registry, got absent' },
+      { where: 'registry.aliases.x', reason: 'expected a model of the registry, got absent' },
+      { where: 'registry.cascades.broken.0.model', reason: 'expected a model of the registry, got gone@1' },
+    ]);
+    expect(nameProblems(new Aliases(), undefined, isModel)).toEqual([]);
   });
 });

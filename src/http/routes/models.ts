@@ -7,7 +7,7 @@ import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
 import { noteReplicas, warningsField } from '../replicas.ts';
 import { calibrationOf } from './calibration.ts';
-import { idOf, type ListedName, listedNames } from './listed-models.ts';
+import { cascadeNamed, idOf, type ListedName, listedNames } from './listed-models.ts';
 import type { Route } from './route.ts';
 import { type LabelAnswer, labelRequest, type ModelEntry, type ModelList, type ModelVersions } from './schemas.ts';
 
@@ -105,12 +105,18 @@ const cohereEntryOf = ({ id, status }: ListedName): ModelList['models'][number] 
   ...(status.maxLength ? { context_length: status.maxLength } : {}),
 });
 
+/** Returns the stages of a name that means a cascade, as the API shows them. */
+function stagesOf({ options, registry }: HttpDeps, { id, kind }: ListedName): Pick<ModelEntry, 'cascade'> {
+  const cascade = kind === 'alias' ? cascadeNamed(options, id, registry.canonical(id)) : undefined;
+  return cascade ? { cascade: cascade.map((stage) => ({ ...stage })) } : {};
+}
+
 function listModels(deps: HttpDeps): RequestHandler {
   return (_req, res) => {
     const names = listedNames(deps.registry);
     const answer: ModelList = {
       object: 'list',
-      data: names.map((one) => entryOf(one.status, deps, one)),
+      data: names.map((one) => ({ ...entryOf(one.status, deps, one), ...stagesOf(deps, one) })),
       models: names.filter(({ status }) => status.state !== 'refused').map(cohereEntryOf),
     };
     res.json(answer);

@@ -42,6 +42,10 @@ const modelEntry = z
         'Whether it reads query and passage together, apart as two vectors, or apart in its lower layers (`interaction`).',
     }),
     objective: z.string().optional().meta({ description: 'Training objective.' }),
+    cascade: z
+      .array(z.object({ model: z.string(), keep: count.optional(), blend: z.number().optional() }))
+      .optional()
+      .meta({ description: 'Stages, where `id` is the name of a cascade; the other fields are of the last one.' }),
     warnings: z
       .array(z.string())
       .optional()

@@ -16,8 +16,8 @@ import type { HttpDeps } from '../ports.ts';
 import { deadlineOf, laneOf, priorityOf, subjectOf } from '../request-headers.ts';
 import { repairTexts } from '../text-repair.ts';
 import { truncates } from '../truncates.ts';
+import { modelOf } from './asked-model.ts';
 import { idOf, statusOf } from './listed-models.ts';
-import { atVersion } from './models.ts';
 import type { Route } from './route.ts';
 import { sendPieces } from './send-pieces.ts';
 import { tokenizeRoute } from './tokenize.ts';
@@ -98,28 +98,19 @@ function answerHeaders(
   };
 }
 
-/** Returns the model in a path of NVIDIA's hosted service: what follows the vendor's name. */
-function hostedModel(hosted: string | string[] | undefined): string | undefined {
-  const steps = hosted === undefined ? undefined : [hosted].flat();
-  const own = steps?.[0] === 'nvidia' ? steps.slice(1) : steps;
-  return own?.length ? own.join('/') : undefined;
-}
-
-/**
- * Returns the model that path and body name, by its own name: experiments do not know aliases. A path that names one decides, except those
- * of NVIDIA's hosted service, which spell it otherwise than its clients' bodies (`3_2` for `3.2`).
- */
-function modelOf(req: Request, { registry }: HttpDeps, named: string | undefined): { readonly model?: string } {
-  const { hosted, version, ...at } = req.params as { model?: string; version?: string; hosted?: string | string[] };
-  const model = at.model ?? named ?? hostedModel(hosted);
-  if (model === undefined) return {};
-  return { model: version ? atVersion(registry, model, version) : registry.canonical(model) };
-}
-
 /** Completes a query of the body with what headers, path and options say. */
 function completeRequest(req: Request, res: Response, deps: HttpDeps, query: QueryRequest): RerankRequest {
   const exchange = exchangeOf(res);
-  const { timeoutMs, user, truncate, priority, names: _names, instructionField: _field, ...rest } = query;
+  const {
+    timeoutMs,
+    user,
+    truncate,
+    priority,
+    model: _model,
+    names: _names,
+    instructionField: _field,
+    ...rest
+  } = query;
   const deadlineMs = deadlineOf(req) ?? timeoutMs;
   return {
     ...rest,
@@ -131,7 +122,7 @@ function completeRequest(req: Request, res: Response, deps: HttpDeps, query: Que
     clientDeadline: deadlineMs !== undefined,
     signal: exchange.signal,
     subject: subjectOf(req, exchange.caller, user),
-    ...modelOf(req, deps, query.model),
+    ...modelOf(req, deps, query),
   };
 }
 
