@@ -2,8 +2,9 @@ import type { RequestHandler, Router } from 'express';
 import type { ErrorCode } from '../errors.ts';
 import type { ExperimentsApi } from '../experiments/experiments-api.ts';
 import type { ModelRegistry } from '../registry/registry-types.ts';
+import type { NamedCascades } from '../rerank/named-cascades.ts';
 import type { PassagesApi } from '../rerank/passages-api.ts';
-import type { CascadeStage, KeptPassages, Reranker, Timings } from '../rerank/rerank-types.ts';
+import type { KeptPassages, Reranker, Timings } from '../rerank/rerank-types.ts';
 import type { TokenReader } from '../rerank/text-tokens.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import type { ByteAccount } from './byte-account.ts';
@@ -115,7 +116,7 @@ export interface HttpOptions {
   /** The most tokens of a query for every model; default: what each model says. */
   readonly maxQueryTokens?: number | undefined;
   /** Cascades by the names that requests send as their model; default none. */
-  readonly cascades?: Readonly<Record<string, readonly CascadeStage[]>>;
+  readonly cascades?: NamedCascades;
   /** The name that requests without one mean, if it was set; it may be that of a cascade. */
   readonly defaultModel?: string | undefined;
   /** Number of proxies in front whose `X-Forwarded-For` is trusted; default 0. */

@@ -9,6 +9,7 @@ import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { createRegistry, type FolderRegistry } from '../registry/folder-registry.ts';
 import { createPassagesApi } from '../rerank/create-passages-api.ts';
 import type { PassageSharing } from '../rerank/kept-passages.ts';
+import { cascadeNamed } from '../rerank/named-cascades.ts';
 import type { PassagesApi } from '../rerank/passages-api.ts';
 import type { Reranker } from '../rerank/rerank-types.ts';
 import { createReranker } from '../rerank/reranker.ts';
@@ -176,6 +177,7 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
       settings: config.tokenization,
       ...(scoreCache ? { scoreCache } : {}),
       passages: passages.sharing,
+      cascadeOf: (name) => cascadeNamed(config.registry.cascades, name, registry.canonical(name)),
       pruneRecall: config.pruning.recall,
       experiments: experiments.hook,
       observer: {

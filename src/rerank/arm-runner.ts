@@ -1,5 +1,6 @@
 import { type ErrorCode, WinnowError } from '../errors.ts';
 import type { ArmChoice, Decision, ExperimentHook, FinishedRequest } from '../experiments/ports.ts';
+import { rankByCascade } from './cascade.ts';
 import { sumOfKept } from './kept-passages.ts';
 import { rankByModel } from './model-ranking.ts';
 import { neverRising } from './ranking.ts';
@@ -127,12 +128,11 @@ export class ArmRunner<D extends Decision> {
     // Arms are compared on whole rankings.
     const whole = { ...request, prune: false } as const;
     const instructed = instruction === undefined ? whole : { ...whole, instruction };
-    const { instructionIgnored, ...ranking } = await rankByModel(this.#deps, {
-      request: instructed,
-      model,
-      scope,
-      shared,
-    });
+    const cascade = this.#deps.cascadeOf(model);
+    const { model: _named, ...unnamed } = instructed;
+    const { instructionIgnored, ...ranking } = cascade
+      ? await rankByCascade(this.#deps, { ...unnamed, cascade }, scope)
+      : await rankByModel(this.#deps, { request: instructed, model, scope, shared });
     if (instructionIgnored && instruction !== undefined) this.#observer.onInstructionIgnored?.({ arm, ...ranking });
     const isIgnored = request.instruction !== undefined && (instruction !== undefined || instructionIgnored);
     return {

@@ -5,7 +5,7 @@ import type { Clock } from '../util/clock.ts';
 import type { PassageSharing } from './kept-passages.ts';
 import type { CutOptions, PairSettings } from './pair-settings.ts';
 import type { RequestScope } from './request-scope.ts';
-import type { KeptPassages, RerankRequest, UnprunedReason } from './rerank-types.ts';
+import type { CascadeStage, KeptPassages, RerankRequest, UnprunedReason } from './rerank-types.ts';
 import type { ScoreCache } from './score-cache.ts';
 import type { TokenizerShelf, TokenizerSource } from './tokenizer-shelf.ts';
 
@@ -28,6 +28,8 @@ export interface ScoringOptions {
   readonly scoreCache?: ScoreCache;
   /** What models that read query and passage apart make of passages; default: it is computed for each request. */
   readonly passages?: PassageSharing | undefined;
+  /** Returns the stages of a name that means a cascade; default: none does. */
+  readonly cascadeOf?: (name: string) => readonly CascadeStage[] | undefined;
   /** Recall with which requests that say nothing are pruned; 0 (the default): they are not. */
   readonly pruneRecall?: number;
 }
@@ -41,6 +43,7 @@ export interface ScoringDeps {
   readonly settings: PairSettings;
   readonly scoreCache: ScoreCache | undefined;
   readonly passages: PassageSharing | undefined;
+  readonly cascadeOf: (name: string) => readonly CascadeStage[] | undefined;
   readonly pruneRecall: number;
 }
 

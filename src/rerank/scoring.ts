@@ -23,6 +23,7 @@ export function scoringDeps({ registry, tokenizers, scheduler, ...optional }: Sc
     settings: optional.settings ?? DEFAULT_SETTINGS,
     scoreCache: optional.scoreCache,
     passages: optional.passages,
+    cascadeOf: optional.cascadeOf ?? (() => undefined),
     pruneRecall: optional.pruneRecall ?? 0,
   };
 }

@@ -34,6 +34,17 @@ const experiments = [
     when: { header: { 'x-trial': 'yes' } },
     metrics: [{ name: 'clicks' }],
   },
+  {
+    name: 'staged',
+    mode: 'split',
+    arms: [
+      { name: 'both', model: 'both' },
+      { name: 'one', model: 'm' },
+    ],
+    control: 'one',
+    when: { header: { 'x-trial': 'staged' } },
+    metrics: [{ name: 'clicks' }],
+  },
 ];
 
 /** A cascade that requests name `both`. */
@@ -217,6 +228,18 @@ describe('a server', () => {
     }
     expect([...seen.keys()].toSorted()).toEqual(['apart', 'together']);
     expect(seen.get('apart')).toEqual(order);
+  });
+
+  it('is a stage of a cascade that an experiment compares with a model', async () => {
+    const arms = new Map<string, Result[]>();
+    for (let unit = 0; unit < 12; unit++) {
+      const sent = { 'x-trial': 'staged', 'x-user-id': `u${unit}` };
+      const { json, headers } = await post('/v2/rerank', { query: QUERY, documents }, sent);
+      arms.set(headers.get('x-winnow-arm') ?? '', json.results);
+    }
+    expect([...arms.keys()].toSorted()).toEqual(['both', 'one']);
+    const { json } = await post('/v2/rerank', { query: QUERY, documents, cascade: BOTH });
+    expect(arms.get('both')).toEqual(json.results);
   });
 
   it('ignores `prune`, as for every model that was not calibrated for it', async () => {

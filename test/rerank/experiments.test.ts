@@ -236,3 +236,35 @@ describe('experiments in the use case', () => {
     expect((await e.run({ deadlineMs: 50 })).error?.params).toEqual({ deadlineMs: 50 });
   });
 });
+
+describe('an arm that is a cascade', () => {
+  const STAGES = [{ model: 'plain', keep: 2 }, { model: 'flipped' }];
+  const CASCADE: ArmChoice = { arm: 'b', model: 'two' };
+  const cascadeOf = (name: string) => (name === 'two' ? STAGES : undefined);
+
+  it('ranks as a request with these stages, and is recorded whole', async () => {
+    const service = { ...openFakeService(models), cascadeOf };
+    const trial = experiment(service, () => decision([CASCADE]));
+    const { value } = await trial.run();
+    const { value: sent } = await settle(
+      service,
+      createReranker({ ...service }).rerank(ask(['1', '2', '3'], { cascade: STAGES })),
+    );
+    expect(value!.ranking).toEqual(sent!.ranking);
+    expect(value).toMatchObject({ model: 'flipped', version: '1', experiment: { name: 'test', arm: 'b' } });
+    expect(trial.requests[0]?.arms.map(({ arm, ranking }) => [arm, ranking.length])).toEqual([['b', 3]]);
+    expect(trial.failures).toEqual([]);
+  });
+
+  it('gives way to control where one of its models is missing', async () => {
+    const gone = { ...openFakeService(models), cascadeOf: () => undefined };
+    const missing = {
+      ...gone,
+      cascadeOf: (name: string) => (name === 'two' ? [{ model: 'nobody', keep: 1 }, STAGES[1]!] : undefined),
+    };
+    const trial = experiment(missing, () => decision([CASCADE]));
+    const { value } = await trial.run();
+    expect(value).toMatchObject({ model: 'plain', experiment: { arm: 'a' } });
+    expect(trial.requests[0]).toMatchObject({ fallback: { arm: 'b', code: 'unknown_model' } });
+  });
+});

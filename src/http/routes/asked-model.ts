@@ -1,9 +1,9 @@
 import type { Request } from 'express';
 import { WinnowError } from '../../errors.ts';
+import { cascadeNamed } from '../../rerank/named-cascades.ts';
 import type { RerankRequest } from '../../rerank/rerank-types.ts';
 import type { QueryRequest } from '../dialects/dialect.ts';
 import type { HttpDeps } from '../ports.ts';
-import { cascadeNamed } from './listed-models.ts';
 import { atVersion } from './models.ts';
 
 /** Returns the model in a path of NVIDIA's hosted service: what follows the vendor's name. */
@@ -26,7 +26,7 @@ export function modelOf(
   const model = at.model ?? named ?? hostedModel(hosted);
   if (model !== undefined && version) return { model: atVersion(registry, model, version) };
   const asked = model ?? (sent ? undefined : options.defaultModel);
-  const cascade = asked === undefined ? undefined : cascadeNamed(options, asked, registry.canonical(asked));
+  const cascade = asked === undefined ? undefined : cascadeNamed(options.cascades, asked, registry.canonical(asked));
   if (cascade && sent)
     throw new WinnowError('invalid_field', { expected: 'either a model or `cascade`', got: 'both', field: 'cascade' });
   if (cascade) return { cascade };

@@ -1,26 +1,12 @@
 import { parseReference } from '../../registry/model-names.ts';
 import type { ModelRegistry, VersionStatus } from '../../registry/registry-types.ts';
 import { candidates } from '../../registry/routing.ts';
-import type { CascadeStage } from '../../rerank/rerank-types.ts';
-import type { HttpOptions } from '../ports.ts';
 
 /** A name that requests may use, and the version that answers it now. */
 export interface ListedName {
   readonly id: string;
   readonly kind: 'model' | 'label' | 'alias' | 'version';
   readonly status: VersionStatus;
-}
-
-/**
- * Returns the stages of the cascade that a client's name means.
- * @param own what the registry takes the name for: the name itself where it is that of a model.
- */
-export function cascadeNamed(
-  { cascades = {} }: Pick<HttpOptions, 'cascades'>,
-  asked: string,
-  own: string,
-): readonly CascadeStage[] | undefined {
-  return own !== asked && Object.hasOwn(cascades, asked) ? cascades[asked] : undefined;
 }
 
 export const idOf = ({ name, version }: VersionStatus) => `${name}@${version}`;

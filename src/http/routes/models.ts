@@ -3,11 +3,12 @@ import { WinnowError } from '../../errors.ts';
 import { parseReference, type Reference } from '../../registry/model-names.ts';
 import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, VersionStatus } from '../../registry/registry-types.ts';
+import { cascadeNamed } from '../../rerank/named-cascades.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
 import { noteReplicas, warningsField } from '../replicas.ts';
 import { calibrationOf } from './calibration.ts';
-import { cascadeNamed, idOf, type ListedName, listedNames } from './listed-models.ts';
+import { idOf, type ListedName, listedNames } from './listed-models.ts';
 import type { Route } from './route.ts';
 import { type LabelAnswer, labelRequest, type ModelEntry, type ModelList, type ModelVersions } from './schemas.ts';
 
@@ -107,7 +108,7 @@ const cohereEntryOf = ({ id, status }: ListedName): ModelList['models'][number] 
 
 /** Returns the stages of a name that means a cascade, as the API shows them. */
 function stagesOf({ options, registry }: HttpDeps, { id, kind }: ListedName): Pick<ModelEntry, 'cascade'> {
-  const cascade = kind === 'alias' ? cascadeNamed(options, id, registry.canonical(id)) : undefined;
+  const cascade = kind === 'alias' ? cascadeNamed(options.cascades, id, registry.canonical(id)) : undefined;
   return cascade ? { cascade: cascade.map((stage) => ({ ...stage })) } : {};
 }
 
