@@ -43,6 +43,22 @@ function rowsOf(grid: Grid, results: readonly CellResult[]): Row[] {
   );
 }
 
+/** Returns a line for each backbone and objective that lacks seeds: a mean over fewer of them is not like the others. */
+function missingNotes(grid: Grid, results: readonly CellResult[]): string[] {
+  const objectives = grid.objectives.map((spec) => createObjective(spec).name);
+  return grid.backbones.flatMap(({ name: backbone }) =>
+    objectives.flatMap((objective) => {
+      const has = new Set(
+        results
+          .filter(({ cell }) => cell.backbone === backbone && cell.objective === objective)
+          .map(({ cell }) => cell.seed),
+      );
+      const missing = grid.seeds.filter((seed) => !has.has(seed));
+      return missing.length === 0 ? [] : [`${backbone}, ${objective}: no result yet of seed ${missing.join(', ')}`];
+    }),
+  );
+}
+
 /** Returns the means over seeds in the format that `winnow report --data` reads. */
 export function gridData(grid: Grid, results: readonly CellResult[]): GridData {
   const benchmarks = benchmarksOf(grid);
@@ -59,6 +75,7 @@ export function gridData(grid: Grid, results: readonly CellResult[]): GridData {
       ...results.flatMap(({ cell, failed }) =>
         failed ? [`${cell.backbone}, ${cell.objective}, seed ${cell.seed}: ${failed}`] : [],
       ),
+      ...missingNotes(grid, results),
     ],
     backbones: grid.backbones.map((backbone) => backbone.name),
     objectives: grid.objectives.map((spec) => createObjective(spec).name),

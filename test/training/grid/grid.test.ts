@@ -210,9 +210,8 @@ describe('a grid', () => {
         'Hyper-parameters found',
       ]),
     );
-    const oneSeed = trainedGridReport(loaded.grid, frozen, results.slice(0, 1)).sections.find(
-      ({ title }) => title === 'Over seeds',
-    );
+    const partial = trainedGridReport(loaded.grid, frozen, results.slice(0, 1)).sections;
+    const oneSeed = partial.find(({ title }) => title === 'Over seeds');
     if (oneSeed?.kind !== 'table') throw new Error('no table of seeds');
     expect(oneSeed.rows.map((row) => row[2]?.text)).toEqual([
       expect.stringMatching(/^[01]\.\d{4} \(1\)$/),
@@ -220,6 +219,16 @@ describe('a grid', () => {
       '–',
       '–',
     ]);
+    const notes = partial.find(({ title }) => title === 'Notes');
+    expect(notes).toMatchObject({
+      paragraphs: [
+        expect.stringContaining('Seeds 1, 2'),
+        'small, InfoNCE: no result yet of seed 2',
+        'small, MarginMSE: no result yet of seed 1, 2',
+        'other, InfoNCE: no result yet of seed 1, 2',
+        'other, MarginMSE: no result yet of seed 1, 2',
+      ],
+    });
     // The benchmark's value is the mean of its queries; the search, which chooses by validation, has not looked at it.
     const one = results[0]!;
     expect(one.perQuery!.second!.length).toBe(20);
