@@ -96,9 +96,17 @@ async function explain(path: string, loaded: LoadedGrid): Promise<void> {
   const hours = rows.reduce((sum, { measured }) => sum + (measured?.hours ?? 0), 0);
   process.stdout.write(`${plainTable([HEAD, ...rows.map(rowOf)])}\n`);
   process.stdout.write(`${hours.toFixed(1)} hours of training in all, on this machine; runs: search + full\n`);
-  const faults = new Set(rows.flatMap(({ fault }) => fault ?? []));
-  if (faults.size === 0) return;
-  const got = `${rows.filter(({ fault }) => fault !== undefined).length} of ${rows.length} without: ${[...faults].join('; ')}`;
+  const without = rows.filter(({ fault }) => fault !== undefined);
+  if (without.length === 0) return;
+  // A line for each reason: objectives with the same data lack the same files.
+  const reasons = Array.from(
+    Map.groupBy(without, ({ fault }) => fault),
+    ([fault, cells]) => {
+      const objectives = new Set(cells.map(({ objective }) => objective));
+      return `${fault} (${[...objectives].join(', ')})`;
+    },
+  );
+  const got = `${without.length} of ${rows.length} without: ${reasons.join(';\n  ')}`;
   throw new WinnowError('invalid_input', { where: path, expected: 'files for all cells', got });
 }
 
