@@ -1,7 +1,17 @@
 import { z } from 'zod';
 import { POOLING_MODES } from '../util/pooling-modes.ts';
 import { cascades } from './cascade-settings.ts';
-import { bytes, choice, list, optionalChoice, optionalText, references, text, toggle } from './setting-fields.ts';
+import {
+  bytes,
+  choice,
+  integer,
+  list,
+  optionalChoice,
+  optionalText,
+  references,
+  text,
+  toggle,
+} from './setting-fields.ts';
 
 const names = () => z.string('expected a name').min(1, 'expected a name');
 
@@ -44,6 +54,12 @@ export const registrySettings = z.strictObject({
   watch: toggle(
     true,
     'Follows completed renames in the registry folder, so that new versions are served without a restart.',
+  ),
+  pollMs: integer(
+    1000,
+    3_600_000,
+    30_000,
+    'Sets the milliseconds between readings of the registry folder that need no event, for network file systems that send none. Only with `watch`. Lowering it finds changes sooner there.',
   ),
   memoryBytes: bytes(
     0,

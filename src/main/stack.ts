@@ -109,7 +109,8 @@ function openRegistry(
   { pool, tokenizers, modelBytes, passages }: RegistryParts,
 ): Promise<FolderRegistry> {
   const observer = observeRegistry(metrics, logger, tracing);
-  const { folder, aliases, cascades, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = registry;
+  const { folder, aliases, cascades, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch, pollMs } =
+    registry;
   return createRegistry({
     folder,
     aliases,
@@ -119,6 +120,7 @@ function openRegistry(
     pinned,
     variant,
     watch,
+    pollMs,
     pool,
     tokenizers,
     rewriter: inference.rewrite ? createGraphRewriter({ folder: graphFolder() }) : undefined,

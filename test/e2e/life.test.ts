@@ -117,7 +117,8 @@ describe('a default version that is refused', () => {
     const graph = join(models, 'm', '1', 'onnx', 'model_int8.onnx');
     const whole = readFileSync(graph);
     writeFileSync(graph, 'no graph');
-    const server = await startServerProcess({ flags: ['--inference-hosts', '1', '--models', models], unready: true });
+    const flags = ['--inference-hosts', '1', '--models', models, '--registry-poll-ms', '1000'];
+    const server = await startServerProcess({ flags, unready: true });
     servers.push(server);
     const { url } = server;
     await server.logged(({ msg, ready }) => msg === 'readiness' && ready === false);
