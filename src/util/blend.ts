@@ -1,10 +1,4 @@
-/** Mean and standard deviation of a list; equal values have a deviation of 1, so that they can be divided by it. */
-function scaleOf(scores: ArrayLike<number>): { readonly mean: number; readonly deviation: number } {
-  let [mean, squares] = [0, 0];
-  for (let i = 0; i < scores.length; i++) mean += scores[i]! / scores.length;
-  for (let i = 0; i < scores.length; i++) squares += (scores[i]! - mean) ** 2 / scores.length;
-  return { mean, deviation: Math.sqrt(squares) || 1 };
-}
+import { listScale } from './standardize.ts';
 
 /**
  * Returns the scores of a list as two models see it: both are standardized over the list, mixed, and put back on the scale of `own`.
@@ -15,7 +9,7 @@ function scaleOf(scores: ArrayLike<number>): { readonly mean: number; readonly d
  */
 export function blendScores(own: ArrayLike<number>, before: ArrayLike<number>, part: number): Float32Array {
   if (part === 0) return Float32Array.from(own);
-  const [to, from] = [scaleOf(own), scaleOf(before)];
+  const [to, from] = [listScale(own), listScale(before)];
   return Float32Array.from(own, (score, i) => {
     const mixed = ((1 - part) * (score - to.mean)) / to.deviation + (part * (before[i]! - from.mean)) / from.deviation;
     return to.mean + to.deviation * mixed;

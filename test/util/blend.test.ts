@@ -26,6 +26,12 @@ describe('blendScores', () => {
     expect(orderOf(blendScores([3, 3, 3], [1, 9, 5], 0.25))).toEqual([1, 2, 0]);
     expect(orderOf(blendScores([1, 9, 5], [0, 0, 0], 0.75))).toEqual([1, 2, 0]);
     expect([...blendScores([7], [-2], 0.5)]).toEqual([7]);
+    // A tenth of it is no binary fraction: the mean of equal scores has to be exact for their deviation to be 0.
+    for (const count of [3, 6, 7, 10, 1000]) {
+      const before = Array.from({ length: count }, (_, i) => -i);
+      const same = before.map(() => Math.fround(0.1));
+      expect(orderOf(blendScores(same, before, 0.5))).toEqual([...before.keys()]);
+    }
   });
 
   it('does not depend on scale and place of the scores before, and keeps what both agree on', () => {

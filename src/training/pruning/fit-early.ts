@@ -1,3 +1,4 @@
+import { listScale } from '../../util/standardize.ts';
 import type { ScoredList } from './margins.ts';
 import { addSums, type Sums, solveRidge, sumsOf } from './ridge.ts';
 
@@ -31,8 +32,7 @@ function centered({ features, scores }: ListFeatures): { rows: Float32Array; tar
   const means = new Float64Array(width);
   for (const row of features) for (let c = 0; c < width; c++) means[c]! += row[c]! / n;
   for (const [i, row] of features.entries()) for (let c = 0; c < width; c++) rows[i * width + c] = row[c]! - means[c]!;
-  const mean = scores.reduce((sum, score) => sum + score, 0) / n;
-  const deviation = Math.sqrt(scores.reduce((sum, score) => sum + (score - mean) ** 2, 0) / n) || 1;
+  const { mean, deviation } = listScale(scores);
   return { rows, targets: scores.map((score) => (score - mean) / deviation) };
 }
 

@@ -1,4 +1,5 @@
 import { WinnowError } from '../../errors.ts';
+import { standardized } from '../../util/standardize.ts';
 
 /** Teacher scores of one list. */
 export interface ScoredList {
@@ -16,11 +17,7 @@ export type Normalization = (typeof NORMALIZATIONS)[number];
 
 const RULES: Readonly<Record<Normalization, (scores: readonly number[]) => readonly number[]>> = {
   none: (scores) => scores,
-  z(scores) {
-    const mean = scores.reduce((a, b) => a + b, 0) / scores.length;
-    const deviation = Math.sqrt(scores.reduce((sum, s) => sum + (s - mean) ** 2, 0) / scores.length);
-    return scores.map((s) => (deviation > 0 ? (s - mean) / deviation : 0));
-  },
+  z: standardized,
   'min-max'(scores) {
     const [low, high] = [Math.min(...scores), Math.max(...scores)];
     return scores.map((s) => (high > low ? (s - low) / (high - low) : 0));
