@@ -9,8 +9,8 @@ export function preloadedModels({
 }: {
   readonly registry: Pick<Config['registry'], 'preload' | 'cascades' | 'defaultModel'>;
 }): readonly string[] {
-  const stagesOf = (name: string): readonly string[] =>
-    Object.hasOwn(cascades, name) ? cascades[name]!.map(({ model }) => model) : [];
-  const named = preload.flatMap((name) => (Object.hasOwn(cascades, name) ? stagesOf(name) : name));
-  return [...new Set([...(defaultModel === undefined ? [] : stagesOf(defaultModel)), ...named])];
+  const isCascade = (name: string | undefined): name is string => name !== undefined && Object.hasOwn(cascades, name);
+  const modelsOf = (name: string): readonly string[] =>
+    isCascade(name) ? cascades[name]!.map(({ model }) => model) : [name];
+  return [...new Set([...(isCascade(defaultModel) ? modelsOf(defaultModel) : []), ...preload.flatMap(modelsOf)])];
 }

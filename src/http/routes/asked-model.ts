@@ -26,9 +26,11 @@ export function modelOf(
   const model = at.model ?? named ?? hostedModel(hosted);
   if (model !== undefined && version) return { model: atVersion(registry, model, version) };
   const asked = model ?? (sent ? undefined : options.defaultModel);
-  const cascade = asked === undefined ? undefined : cascadeNamed(options.cascades, asked, registry.canonical(asked));
+  if (asked === undefined) return {};
+  const own = registry.canonical(asked);
+  const cascade = cascadeNamed(options.cascades, asked, own);
   if (cascade && sent)
     throw new WinnowError('invalid_field', { expected: 'either a model or `cascade`', got: 'both', field: 'cascade' });
   if (cascade) return { cascade };
-  return model === undefined ? {} : { model: registry.canonical(model) };
+  return model === undefined ? {} : { model: own };
 }

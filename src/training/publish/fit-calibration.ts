@@ -30,6 +30,13 @@ const together = (lists: readonly LabeledList[]): { scores: number[]; labels: nu
   labels: lists.flatMap(({ labels }) => labels),
 });
 
+/** Returns how much a map was fitted or measured on. */
+const sizeOf = (lists: readonly LabeledList[], labels: readonly number[]) => ({
+  lists: lists.length,
+  pairs: labels.length,
+  relevant: labels.filter((label) => label === 1).length,
+});
+
 /** Fits points with the block values; those of 0 and 1 are moved in by half a pair, since no finite sample shows certainty. */
 function fitIsotonic(labeled: Labeled): ScoreMap {
   const edge = 1 / (2 * labeled.scores.length);
@@ -72,10 +79,7 @@ function qualityOf(probabilities: readonly number[], labels: readonly number[]):
 }
 
 /** The quality of a map on lists that it was not fitted on, beside that of the sigmoid. */
-export interface CheckedCalibration {
-  readonly lists: number;
-  readonly pairs: number;
-  readonly relevant: number;
+export interface CheckedCalibration extends Pick<CalibrationFacts, 'lists' | 'pairs' | 'relevant'> {
   readonly sigmoid: Quality;
   readonly map: Quality;
 }
@@ -84,9 +88,7 @@ export interface CheckedCalibration {
 export function checkCalibration(lists: readonly LabeledList[], map: ScoreMap): CheckedCalibration {
   const { scores, labels } = together(lists);
   return {
-    lists: lists.length,
-    pairs: scores.length,
-    relevant: labels.filter((label) => label === 1).length,
+    ...sizeOf(lists, labels),
     sigmoid: qualityOf(scores.map(logistic), labels),
     map: qualityOf(
       scores.map((score) => probabilityOf(map, score)),
@@ -116,9 +118,7 @@ export function fitCalibration(lists: readonly LabeledList[], only?: Method): Fi
   const best = methods.isotonic.logLoss < methods.platt.logLoss ? 'isotonic' : 'platt';
   return {
     map: FITS[only ?? best]({ scores, labels }),
-    lists: lists.length,
-    pairs: scores.length,
-    relevant: labels.filter((label) => label === 1).length,
+    ...sizeOf(lists, labels),
     before: qualityOf(scores.map(logistic), labels),
     methods,
   };
