@@ -42,13 +42,17 @@ interface Options {
 /** Shows a progress bar and notes on standard error. */
 function display(): SuiteObserver & { stop(): void } {
   let bar: Progress | undefined;
+  let total = 0;
   const say = (line: string): boolean => process.stderr.write(`${line}\n`);
   return {
     onWork({ pending, done, pairs }) {
       say(`${done} of ${done + pending} cells are finished; ${pairs} pairs to score`);
-      if (pairs > 0) bar = startProgress('eval', pairs);
+      total = pairs;
     },
-    onPairs: ({ pairs, set, system }) => bar?.update(pairs, `${system} on ${set}`),
+    onPairs({ pairs, set, system }) {
+      bar ??= startProgress('eval', total, pairs);
+      bar.update(pairs, `${system} on ${set}`);
+    },
     onNote: say,
     stop: () => bar?.stop(),
   };

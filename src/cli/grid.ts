@@ -4,8 +4,8 @@ import { WinnowError } from '../errors.ts';
 import { type CellForecast, explainGrid } from '../training/grid/explain-grid.ts';
 import type { Cell } from '../training/grid/grid.ts';
 import { type LoadedGrid, readGrid } from '../training/grid/grid-schema.ts';
+import type { CellObserver } from '../training/grid/run-cells.ts';
 import { type GridFiles, type ListedCells, listCells, runGrid, writeGridReport } from '../training/grid/run-grid.ts';
-import type { TrainingObserver } from '../training/run/run-state.ts';
 import { startProgress } from '../util/progress.ts';
 import { type Shard, WHOLE } from '../util/shard.ts';
 import { choiceOption, shardOption } from './options.ts';
@@ -42,18 +42,25 @@ function note(text: string): void {
   noted.add(text);
 }
 
-function observed(cell: Cell, place: number, of: number): TrainingObserver {
+function observed(cell: Cell, place: number, of: number): CellObserver {
   const label = `${cell.phase} ${place}/${of} ${cell.backbone} ${cell.objective} seed ${cell.seed}`;
   let bar: ReturnType<typeof startProgress> | undefined;
   let last = 0;
+  let measured: string | undefined;
   return {
-    onStart({ steps }) {
-      bar = startProgress(label, steps);
+    onStart({ from, steps }) {
+      if (from < steps) bar = startProgress(label, steps, from);
       last = steps;
     },
     onStep({ step, loss }) {
       bar?.update(step, `loss ${loss.toFixed(4)}`);
       if (step === last) bar?.stop();
+    },
+    onBenchmark(benchmark, done, pairs) {
+      if (measured !== benchmark) bar = startProgress(`${label}: ${benchmark}`, pairs, done);
+      measured = benchmark;
+      bar?.update(done);
+      if (done === pairs) bar?.stop();
     },
     onWarning: (text) => say(`${label}: ${text}`),
     onNote: note,

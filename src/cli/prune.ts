@@ -43,7 +43,7 @@ async function run(source: string, flags: Flags): Promise<void> {
   const folder = resolve(source);
   let bar: ReturnType<typeof startProgress> | undefined;
   const onLists = (done: number, total: number) => {
-    bar ??= startProgress('lists', total);
+    bar ??= startProgress('lists', total, done);
     bar.update(done);
     if (done === total) bar.stop();
   };

@@ -29,7 +29,7 @@ interface Flags {
 function progress(): (stage: string, done: number, total: number) => void {
   const bars = new Map<string, ReturnType<typeof startProgress>>();
   return (stage, done, total) => {
-    const bar = bars.get(stage) ?? startProgress(stage, total);
+    const bar = bars.get(stage) ?? startProgress(stage, total, done);
     bars.set(stage, bar);
     bar.update(done);
     if (done >= total) bar.stop();

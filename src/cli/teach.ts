@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { openRaw } from '../training/data/sources.ts';
 import { teachLists } from '../training/teachers/llm/teach-lists.ts';
-import { type Progress, startProgress } from '../util/progress.ts';
+import { type StartProgress, startProgress } from '../util/progress.ts';
 import { type Shard, shardFile, WHOLE } from '../util/shard.ts';
 import { cutText, type DataFlags, dataSource, leftOutText, withDataFlags } from './data-flags.ts';
 import { numberOption, shardOption } from './options.ts';
@@ -36,11 +36,11 @@ interface Flags extends DataFlags {
 }
 
 /** Shows the lists that are done and the tokens of new answers. */
-function display(): { readonly start: (label: string, total: number) => Progress; onUsage(tokens: number): void } {
+function display(): { readonly start: StartProgress; onUsage(tokens: number): void } {
   let tokens = 0;
   return {
-    start(_label, total) {
-      const bar = startProgress('teach', total);
+    start(_label, total, from) {
+      const bar = startProgress('teach', total, from);
       return { update: (done) => bar.update(done, `${tokens} tokens`), stop: () => bar.stop() };
     },
     onUsage(total) {

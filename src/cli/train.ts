@@ -49,8 +49,7 @@ function display(): TrainingObserver & { stop(): void } {
         say(
           `${validation.measure}: first stage ${validation.firstStage.toFixed(4)}, untrained ${validation.base.toFixed(4)}`,
         );
-      bar = startProgress('train', steps);
-      if (from > 0) bar.update(from);
+      bar = startProgress('train', steps, from);
     },
     onStep: ({ step, loss, ms }) => bar?.update(step, `loss ${loss.toFixed(4)}, ${Math.round(ms)} ms a step`),
     onValidation({ step, measure, value, others, best }) {

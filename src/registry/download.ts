@@ -2,7 +2,7 @@ import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/prom
 import { dirname } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { sha256File } from '../util/files.ts';
-import type { Progress } from '../util/progress.ts';
+import type { StartProgress } from '../util/progress.ts';
 import { readAhead } from '../util/read-ahead.ts';
 import { RetriableError, retry } from '../util/retry.ts';
 
@@ -16,7 +16,7 @@ export interface DownloadOptions {
   readonly headers: Readonly<Record<string, string>>;
   /** The largest size of the file, in bytes. */
   readonly maxBytes: number;
-  readonly startProgress: (label: string, total: number) => Progress;
+  readonly startProgress: StartProgress;
   /** Milliseconds before the second attempt; doubles each time. Default: 500. */
   readonly retryMs?: number | undefined;
   /** Milliseconds without a byte after which an attempt ends. Default: 60,000. */
@@ -88,7 +88,7 @@ async function writeBody(
   const handle = await open(part.path, from > 0 ? 'a' : 'w').catch((error: unknown) => {
     throw failureOf(error, part.path);
   });
-  const progress = options.startProgress(fileName(url), total ?? 0);
+  const progress = options.startProgress(fileName(url), total ?? 0, from);
   let done = from;
   try {
     for await (const chunk of body) {

@@ -7,6 +7,12 @@ export interface Progress {
   stop(): void;
 }
 
+/**
+ * Starts a display of `total` units. `from` of them were done before it started, by an earlier run for example: they are counted, but the time to
+ * the end follows from the others.
+ */
+export type StartProgress = (label: string, total: number, from?: number) => Progress;
+
 interface ProgressOptions {
   readonly stream?: NodeJS.WriteStream;
   /** Milliseconds between log lines without a terminal; default 5,000. */
@@ -23,20 +29,21 @@ function seconds(ms: number): string {
       : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
-function barOnTerminal(label: string, total: number, stream: NodeJS.WriteStream): Progress {
+function barOnTerminal(label: string, total: number, from: number, stream: NodeJS.WriteStream): Progress {
   const bar = new SingleBar({
     format: `${label} {bar} {percentage}% | {value}/{total} | ETA {eta_formatted} {note}`,
     stream,
     hideCursor: true,
     etaBuffer: 50,
   });
-  bar.start(total, 0, { note: '' });
+  bar.start(total, from, { note: '' });
   return { update: (done, note = '') => bar.update(done, { note }), stop: () => bar.stop() };
 }
 
 function logLines(
   label: string,
   total: number,
+  from: number,
   stream: NodeJS.WriteStream,
   everyMs: number,
   now: () => number,
@@ -48,7 +55,7 @@ function logLines(
       const at = now();
       if (at - last < everyMs && done < total) return;
       last = at;
-      const eta = done > 0 ? seconds(((at - start) / done) * (total - done)) : '?';
+      const eta = done > from ? seconds(((at - start) / (done - from)) * (total - done)) : '?';
       stream.write(
         `${label} ${done}/${total} (${((100 * done) / Math.max(1, total)).toFixed(1)} %), ETA ${eta}${note ? ` ${note}` : ''}\n`,
       );
@@ -57,9 +64,9 @@ function logLines(
   };
 }
 
-/** Starts a progress display of `total` units on standard error, so that standard output holds data only. */
-export function startProgress(label: string, total: number, options: ProgressOptions = {}): Progress {
+/** Starts a progress display on standard error, so that standard output holds data only; see `StartProgress`. */
+export function startProgress(label: string, total: number, from = 0, options: ProgressOptions = {}): Progress {
   const stream = options.stream ?? process.stderr;
-  if (stream.isTTY) return barOnTerminal(label, total, stream);
-  return logLines(label, total, stream, options.everyMs ?? 5000, options.now ?? Date.now);
+  if (stream.isTTY) return barOnTerminal(label, total, from, stream);
+  return logLines(label, total, from, stream, options.everyMs ?? 5000, options.now ?? Date.now);
 }

@@ -16,7 +16,7 @@ async function* requestsOf(
 /**
  * Scores the queries that an interrupted run has not scored, and returns all of them.
  *
- * @param onPairs called with the number of pairs of each query.
+ * @param onPairs called with the number of pairs of each query, first with those of the interrupted run together.
  */
 async function scoreQueries(
   { set, system, key }: WorkCell,
@@ -27,7 +27,7 @@ async function scoreQueries(
   const { log, scored: before } = await openProgress(out, set.name, system.name, key);
   try {
     const scored = new Map(before.map((query) => [query.qid, query]));
-    for (const { scores } of before) onPairs(scores.length);
+    if (before.length > 0) onPairs(before.reduce((pairs, { scores }) => pairs + scores.length, 0));
     const [start, earlier] = [performance.now(), before.at(-1)?.seconds ?? 0];
     const { reference, variant, prune } = system;
     for await (const result of models.score(reference, variant, requestsOf(set, scored), prune)) {

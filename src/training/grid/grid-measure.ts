@@ -13,18 +13,24 @@ interface Measured {
 
 const rounded = (value: number): number => Number(value.toFixed(6));
 
+/** Receives how many of a benchmark's pairs are scored, after each batch. */
+export type OnBenchmark = (benchmark: string, done: number, pairs: number) => void;
+
 /** Measures the weights that a run would publish on benchmarks. */
 export function measureCell(
   loaded: LoadedRecipe,
   outcome: TrainingOutcome,
   settings: Readonly<Record<string, ValidationSettings>>,
+  onBenchmark?: OnBenchmark,
 ): Promise<Measured> {
   return withOutcome(loaded, outcome, async (tokenizer, scorer) => {
     const benchmarks: Record<string, number> = {};
     const perQuery: Record<string, number[]> = {};
     for (const [name, one] of Object.entries(settings)) {
       const validation = await openValidation(one, loaded.folder, tokenizer, pairsWithin(loaded.recipe));
-      const lists = validation.queriesOf(await scorer.score(validation.rows));
+      const { rows } = validation;
+      const scores = await scorer.score(rows, undefined, (done) => onBenchmark?.(name, done, rows.length));
+      const lists = validation.queriesOf(scores);
       benchmarks[name] = validation.measured(lists);
       perQuery[name] = Array.from(validation.perQuery(lists), rounded);
     }

@@ -13,28 +13,44 @@ import { countLists, withSteps } from '../run/epochs.ts';
 import type { TrainingObserver } from '../run/run-state.ts';
 import { type TrainingOutcome, train } from '../run/trainer.ts';
 import { type Cell, type CellResult, folderOf, keyOf, resultFile } from './grid.ts';
-import { measureCell } from './grid-measure.ts';
+import { measureCell, type OnBenchmark } from './grid-measure.ts';
 import type { Grid } from './grid-schema.ts';
+
+/** Receives what a cell reports: its training, then how many pairs of a benchmark are scored. */
+export interface CellObserver extends TrainingObserver {
+  onBenchmark?: OnBenchmark;
+}
 
 /** How a grid runs, what observes it, and how it is stopped. */
 export interface GridOptions {
   readonly shard: Shard;
   readonly signal?: AbortSignal | undefined;
-  onCell?(cell: Cell, place: number, of: number): TrainingObserver;
+  onCell?(cell: Cell, place: number, of: number): CellObserver;
   onResult?(result: CellResult): void;
 }
 
 /** Measures a cell's weights. The search chooses by validation and needs no benchmarks. */
-async function measure(grid: Grid, cell: Cell, outcome: TrainingOutcome): Promise<Pick<CellResult, 'benchmarks'>> {
+async function measure(
+  grid: Grid,
+  cell: Cell,
+  outcome: TrainingOutcome,
+  { onBenchmark }: CellObserver,
+): Promise<Pick<CellResult, 'benchmarks'>> {
   const { validation } = outcome;
   if (cell.phase === 'full' && Object.keys(grid.benchmarks).length > 0)
-    return measureCell(cell, outcome, grid.benchmarks);
+    return measureCell(cell, outcome, grid.benchmarks, onBenchmark);
   return { benchmarks: validation ? { validation: validation.tuned } : {} };
 }
 
-async function finish(grid: Grid, cell: Cell, folder: string, outcome: TrainingOutcome): Promise<CellResult> {
+async function finish(
+  grid: Grid,
+  cell: Cell,
+  folder: string,
+  outcome: TrainingOutcome,
+  observer: CellObserver,
+): Promise<CellResult> {
   const { validation, step } = outcome;
-  const measured = await measure(grid, cell, outcome);
+  const measured = await measure(grid, cell, outcome, observer);
   if (cell.phase === 'full' && cell.recipe.publish) await publishRun(cell, outcome);
   const points = (await readCurve(join(folder, CURVE_FILE))).filter(isValidation);
   return {
@@ -67,12 +83,12 @@ async function runCell(
   given: Cell,
   { folder, bases, count }: { readonly folder: string; readonly bases: string; readonly count: typeof countLists },
   options: GridOptions,
-  observer: TrainingObserver,
+  observer: CellObserver,
 ): Promise<CellResult | undefined> {
   const cell = await withSteps(given, undefined, count);
   try {
     const outcome = await train(cell, folder, observer, options.signal, bases);
-    return options.signal?.aborted ? undefined : await finish(grid, cell, folder, outcome);
+    return options.signal?.aborted ? undefined : await finish(grid, cell, folder, outcome, observer);
   } catch (error) {
     if (!(error instanceof WinnowError && error.code === 'training_diverged')) throw error;
     return { cell: keyOf(cell), step: Number(error.params.step), benchmarks: {}, failed: error.message };
@@ -85,7 +101,7 @@ async function completeCell(
   cell: Cell,
   { runFolder, count }: { readonly runFolder: string; readonly count: typeof countLists },
   options: GridOptions,
-  observer: TrainingObserver,
+  observer: CellObserver,
 ): Promise<CellResult | undefined> {
   const folder = folderOf(runFolder, cell);
   return lockRun(folder, async () => {

@@ -36,17 +36,24 @@ export function lengthBatches(
   return batch.length > 0 ? [...batches, batch] : batches;
 }
 
-/** Runs `work` on batches of rows of like length. Returns one result per row, in the order of the rows. */
+/**
+ * Runs `work` on batches of rows of like length. Returns one result per row, in the order of the rows.
+ * @param onRows called after each batch with the number of rows that are done.
+ */
 export async function mapLengthBatches<T>(
   rows: readonly EncodedRow[],
   work: (batch: readonly EncodedRow[]) => Promise<ArrayLike<T>>,
   limit: BatchLimit,
+  onRows?: (done: number) => void,
 ): Promise<T[]> {
   const results = new Array<T>(rows.length);
   const lengths = rows.map((row) => row.ids.length);
+  let done = 0;
   for (const places of lengthBatches(lengths, limit)) {
     const found = await work(places.map((place) => rows[place]!));
     for (const [i, place] of places.entries()) results[place] = found[i]!;
+    done += places.length;
+    onRows?.(done);
   }
   return results;
 }
@@ -56,8 +63,9 @@ export interface RowScorer {
   /**
    * Returns one score per row, in the order of the rows; of a bi-encoder, the numbers of each row's vector.
    * @param limit of a batch; `scoringBatch` if absent.
+   * @param onRows called after each batch with the number of rows that are done.
    */
-  score(rows: readonly EncodedRow[], limit?: BatchLimit): Promise<Float32Array>;
+  score(rows: readonly EncodedRow[], limit?: BatchLimit, onRows?: (done: number) => void): Promise<Float32Array>;
   /** Releases the session. */
   close(): Promise<void>;
 }
@@ -80,7 +88,7 @@ function rowScorer(
 ): RowScorer {
   const name = output ?? session.outputNames[0]!;
   return {
-    async score(rows, limit = usual) {
+    async score(rows, limit = usual, onRows) {
       const fixed = inputs?.();
       const found = await mapLengthBatches<Float32Array>(
         rows,
@@ -92,6 +100,7 @@ function rowScorer(
           return batch.map((_, i) => data.subarray(i * width, (i + 1) * width));
         },
         limit,
+        onRows,
       );
       const width = found[0]?.length ?? 0;
       const numbers = new Float32Array(found.length * width);

@@ -10,7 +10,7 @@ import { memoryPassages } from '../../evaluation/formats/passages.ts';
 import { writeLines } from '../../evaluation/formats/write-lines.ts';
 import { temporaryFolder } from '../../util/files.ts';
 import { lockOutput } from '../../util/lock-file.ts';
-import type { Progress } from '../../util/progress.ts';
+import type { StartProgress } from '../../util/progress.ts';
 import type { DataSource } from '../data/data-schema.ts';
 import { type IdentifiedList, nothingLeft, type RawSource, skipCount } from '../data/list-types.ts';
 import { openRaw } from '../data/sources.ts';
@@ -50,8 +50,6 @@ interface OpenedStage {
   readonly stage: FirstStage;
   close(): void | Promise<void>;
 }
-
-type StartProgress = (label: string, total: number) => Progress;
 
 async function openEncoderStage(
   folder: string,

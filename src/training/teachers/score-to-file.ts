@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { lockOutput } from '../../util/lock-file.ts';
-import type { Progress } from '../../util/progress.ts';
+import type { Progress, StartProgress } from '../../util/progress.ts';
 import { nothingLeft, skipCount } from '../data/list-types.ts';
 import type { Normalization } from './ensemble.ts';
 import { jobLists, type ListScorer, runScoreJob, type ScoreJob } from './score-job.ts';
@@ -14,7 +14,7 @@ export interface TeacherOutput {
   /** File that keeps the scores of the teacher at a place until all teachers are done. */
   readonly logOf: (place: number) => string;
   /** Starts the display of one teacher's progress over `total` lists. */
-  readonly progress: (scorer: string, total: number) => Progress;
+  readonly progress: StartProgress;
 }
 
 type LeftOut = Readonly<Record<string, number>>;
@@ -53,8 +53,11 @@ async function scoreAlone(job: ScoreJob, scorers: AsyncIterable<ListScorer>, out
   for await (const scorer of scorers) {
     const log = output.logOf(logs.length);
     logs.push(log);
-    const progress = output.progress(scorer.name, total);
-    await runScoreJob(job, scorer, log, (done) => progress.update(done, 'lists')).finally(() => progress.stop());
+    let progress: Progress | undefined;
+    await runScoreJob(job, scorer, log, (done) => {
+      progress ??= output.progress(scorer.name, total, done);
+      progress.update(done, 'lists');
+    }).finally(() => progress?.stop());
   }
   const scores = meanOfLogs(logs, output.normalization);
   const written = await writeTeacherFile(output.path, scores, () => jobLists(job), output.tag);

@@ -183,11 +183,23 @@ describe('a grid', () => {
     });
     expect((await collect(runs, full)).done.length).toBe(1);
     const steps: number[] = [];
+    const starts: number[] = [];
+    const scored = new Map<string, number[]>();
     await runCells(loaded.grid, full, runs, {
       shard: { index: 0, of: 1 },
-      onCell: (_, place) => ({ onStep: ({ step }) => place === 2 && steps.push(step) }),
+      onCell: (_, place) => ({
+        onStart: ({ from }) => place === 2 && starts.push(from),
+        onStep: ({ step }) => place === 2 && steps.push(step),
+        onBenchmark: (name, done, pairs) =>
+          place === 2 && scored.set(name, [...(scored.get(name) ?? []), done / pairs]),
+      }),
     });
-    expect(steps[0]).toBe(6);
+    expect([starts, steps[0]]).toEqual([[5], 6]);
+    expect([...scored.keys()]).toEqual(Object.keys(loaded.grid.benchmarks));
+    for (const shares of scored.values()) {
+      expect(shares.at(-1)).toBe(1);
+      expect(shares).toEqual([...shares].sort((a, b) => a - b));
+    }
     const again: string[] = [];
     await runCells(loaded.grid, full, runs, {
       shard: { index: 0, of: 1 },

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import type { Progress } from '../../../util/progress.ts';
+import type { StartProgress } from '../../../util/progress.ts';
 import { openCollection } from '../../formats/load-dataset.ts';
 import { buildIndex } from './build-index.ts';
 
@@ -8,7 +8,7 @@ interface IndexOptions {
   readonly batchPostings: number;
   /** Remove an index that is there. */
   readonly replace: boolean;
-  readonly progress: (label: string, total: number) => Progress;
+  readonly progress: StartProgress;
 }
 
 /** Builds the BM25 index of a collection or data set in the folder `out`. @returns what the index holds. */
