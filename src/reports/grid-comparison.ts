@@ -1,5 +1,12 @@
 import { describe, WinnowError } from '../errors.ts';
-import { blockRanks, cliques, criticalDifference, type FriedmanResult, friedman } from '../statistics/friedman.ts';
+import {
+  blockRanks,
+  cliques,
+  criticalDifference,
+  type FriedmanResult,
+  friedman,
+  meanRanks,
+} from '../statistics/friedman.ts';
 import { mean } from '../statistics/samples.ts';
 import { fixed, pValue, share } from './format.ts';
 import type { GridData } from './grid-data.ts';
@@ -129,6 +136,12 @@ function meansTable(data: GridData, results: GridResults): TableSection {
   };
 }
 
+/** Makes the cells of a row of ranks, with the lowest marked. */
+function rankCells(ranks: ArrayLike<number>, text: (rank: number) => string): Cell[] {
+  const best = Math.min(...Array.from(ranks));
+  return Array.from(ranks, (rank) => ({ text: text(rank), marks: rank === best ? ['rowBest'] : [] }));
+}
+
 /** Builds the table of ranks in each block: what the diagram of mean ranks is the mean of. */
 function blockRanksTable(data: GridData, order: readonly string[]): TableSection {
   const value = lookupOf(data);
@@ -143,9 +156,24 @@ function blockRanksTable(data: GridData, order: readonly string[]): TableSection
     rows: keys.map(({ backbone, benchmark }, block) => [
       cell(backbone),
       cell(data.benchmarkNames[data.benchmarks[benchmark]!] ?? data.benchmarks[benchmark]!),
-      ...Array.from(ranks[block]!, (rank): Cell => ({ text: `${rank}`, marks: rank === 1 ? ['best'] : [] })),
+      ...rankCells(ranks[block]!, String),
     ]),
     note: 'Rank of each objective among all, 1 the best; equal values share the mean of their ranks.',
+  };
+}
+
+/** Builds the table of mean ranks on each backbone, which shows whether all of them order the objectives alike. */
+function backboneRanksTable(data: GridData, order: readonly string[]): TableSection {
+  const value = lookupOf(data);
+  return {
+    kind: 'table',
+    title: 'Mean ranks on each backbone',
+    columns: [{ label: 'backbone' }, ...order.map((label) => ({ label, numeric: true }))],
+    rows: data.backbones.map((backbone) => {
+      const ranks = meanRanks(data.benchmarks.map((_, i) => order.map((name) => value(backbone, name, i))));
+      return [cell(backbone), ...rankCells(ranks, (rank) => fixed(rank, 2))];
+    }),
+    note: `Mean over the ${data.benchmarks.length} benchmarks, 1 the best.`,
   };
 }
 
@@ -211,6 +239,7 @@ export function gridComparison(data: GridData): ReportModel {
       note: `Mean ${data.measure} over the ${data.backbones.length} backbones.`,
     },
     heatmap(data),
+    backboneRanksTable(data, order),
     blockRanksTable(data, order),
     allRows(data),
     { kind: 'text', title: 'Notes', paragraphs: data.notes },

@@ -10,7 +10,7 @@ import {
   type SectionRenderers,
   type TableSection,
 } from './report-model.ts';
-import { captionOf, differencesFacts, gradeOf, moveOf, ranksFacts, symbolsOf } from './section-text.ts';
+import { captionOf, differencesFacts, gradeOf, isBold, moveOf, ranksFacts, symbolsOf } from './section-text.ts';
 
 /** Escapes what Markdown would read as markup and joins lines. */
 const escapeMarkdown = (text: string): string => text.replace(/[\\|<>`*_[\]]/g, '\\$&').replace(/\s+/g, ' ');
@@ -38,7 +38,7 @@ function table(section: TableSection): string {
   const rows = section.rows.map((row) =>
     row.map((cell) => {
       const text = escapeMarkdown(cell.text) + symbolsOf(cell);
-      return cell.marks?.includes('best') ? `**${text}**` : text;
+      return isBold(cell) ? `**${text}**` : text;
     }),
   );
   const head = section.columns.map((column) => escapeMarkdown(column.label));

@@ -37,7 +37,7 @@ th { color: var(--muted); font-weight: 500; }
 .number { text-align: right; }
 tbody tr:last-child td { border-bottom: 0; }
 tbody tr:hover td { background: var(--ground); }
-.best { font-weight: 700; } .better { color: var(--better); } .worse { color: var(--worse); } .seen { color: var(--muted); }
+.best, .rowBest { font-weight: 700; } .better { color: var(--better); } .worse { color: var(--worse); } .seen { color: var(--muted); }
 details { border-top: 1px solid var(--line); padding: 10px 0; }
 summary { cursor: pointer; }
 summary b { display: inline-block; min-width: 4.2em; font-variant-numeric: tabular-nums; }

@@ -9,7 +9,7 @@ export interface ReportModel {
 }
 
 /** A property of a value that renderers mark. */
-export type Mark = 'best' | 'better' | 'worse' | 'seen';
+export type Mark = 'best' | 'rowBest' | 'better' | 'worse' | 'seen';
 
 export interface Cell {
   readonly text: string;

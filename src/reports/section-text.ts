@@ -3,6 +3,7 @@ import type { Cell, DifferencesSection, Mark, MovedPassage, RanksSection, TableS
 
 const MARKS: Readonly<Record<Mark, { readonly symbol: string; readonly meaning: string }>> = {
   best: { symbol: '', meaning: 'best of its column' },
+  rowBest: { symbol: '', meaning: 'best of its row' },
   better: { symbol: '▲', meaning: 'significantly better than the baseline' },
   worse: { symbol: '▼', meaning: 'significantly worse than the baseline' },
   seen: { symbol: '‡', meaning: 'the model was trained on texts of this set' },
@@ -11,13 +12,14 @@ const MARKS: Readonly<Record<Mark, { readonly symbol: string; readonly meaning: 
 /** Returns the symbols of a cell's marks. */
 export const symbolsOf = (cell: Cell): string => (cell.marks ?? []).map((mark) => MARKS[mark].symbol).join('');
 
+/** Whether a cell is set in bold. */
+export const isBold = ({ marks = [] }: Cell): boolean => marks.includes('best') || marks.includes('rowBest');
+
 /** Explains the marks that occur in a table. */
 function legendOf(table: TableSection): string {
   const used = new Set(table.rows.flat().flatMap((cell) => cell.marks ?? []));
   const entries = (Object.keys(MARKS) as Mark[]).filter((mark) => used.has(mark));
-  return entries
-    .map((mark) => (mark === 'best' ? `Bold: ${MARKS.best.meaning}.` : `${MARKS[mark].symbol} ${MARKS[mark].meaning}.`))
-    .join(' ');
+  return entries.map((mark) => `${MARKS[mark].symbol || 'Bold:'} ${MARKS[mark].meaning}.`).join(' ');
 }
 
 /** Returns note and legend of a table as one line. */

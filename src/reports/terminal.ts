@@ -11,7 +11,7 @@ import {
   type SectionRenderers,
   type TableSection,
 } from './report-model.ts';
-import { captionOf, differencesFacts, gradeOf, moveOf, ranksFacts, symbolsOf } from './section-text.ts';
+import { captionOf, differencesFacts, gradeOf, isBold, moveOf, ranksFacts, symbolsOf } from './section-text.ts';
 
 interface TerminalOptions {
   /** ANSI colors and bold. */
@@ -66,7 +66,10 @@ const terminalTable = (columns: readonly Column[], rows: readonly (readonly stri
   aligned(columns, rows).map((row) => row.join('  ').trimEnd());
 
 function table(section: TableSection, style: Style): string[] {
-  const isBest = (i: number, j: number): boolean => section.rows[i]?.[j]?.marks?.includes('best') === true;
+  const isBest = (i: number, j: number): boolean => {
+    const cell = section.rows[i]?.[j];
+    return cell !== undefined && isBold(cell);
+  };
   const texts = section.rows.map((row) => row.map((c) => c.text + symbolsOf(c)));
   const lines = aligned(section.columns, texts).map((row, i) =>
     row

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { fixed, pValue, share, signed } from '../../src/reports/format.ts';
 import { analyzeGrid, gridComparison } from '../../src/reports/grid-comparison.ts';
 import { PAPER_GRID, readGridData } from '../../src/reports/grid-data.ts';
+import { captionOf } from '../../src/reports/section-text.ts';
 import { SHARED, temporaryFolder } from '../evaluation/formats/temporary-folder.ts';
 
 const folder = temporaryFolder();
@@ -169,6 +170,14 @@ describe('winnow report', () => {
       ['large', 'one', '2', '1', '3'],
       ['large', 'the second', '1', '2', '3'],
     ]);
+    expect(section.rows.map((row) => row.findIndex(({ marks }) => marks?.includes('rowBest')))).toEqual([3, 2, 3, 2]);
+    const means = gridComparison(own).sections.find(({ title }) => title === 'Mean ranks on each backbone');
+    if (means?.kind !== 'table') throw new Error('no table of mean ranks');
+    expect(means.rows.map((row) => row.map(({ text, marks = [] }) => text + marks.join()))).toEqual([
+      ['small', '1.75rowBest', '2.00', '2.25'],
+      ['large', '1.50rowBest', '1.50rowBest', '3.00'],
+    ]);
+    expect(captionOf(means)).toBe('Mean over the 2 benchmarks, 1 the best. Bold: best of its row.');
   });
 
   it('reads a grid of one’s own', async () => {

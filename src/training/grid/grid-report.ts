@@ -7,7 +7,7 @@ import { mean, variance } from '../../statistics/samples.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { CellResult, Frozen } from './grid.ts';
 import type { Grid } from './grid-schema.ts';
-import { curveSections, intervalTable, meanQueries, type Row } from './grid-sections.ts';
+import { curveSections, differencesTable, intervalTable, meanQueries, type Row } from './grid-sections.ts';
 
 /** Writes mean, deviation and number of a cell's seeds; one seed has no deviation. */
 function seedsText(seeds: readonly number[]): string {
@@ -146,6 +146,7 @@ export function trainedGridReport(
   const own: Section[] = [
     seedsTable(grid, rows),
     ...intervalTable(data.benchmarks, rows),
+    ...differencesTable(data.benchmarks, rows),
     ...curveSections(data.backbones, rows),
     ...(grid.search ? [frozenTable(frozen)] : []),
   ];

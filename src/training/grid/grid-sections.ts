@@ -2,6 +2,8 @@ import { share } from '../../reports/format.ts';
 import type { CurveSection, TableSection } from '../../reports/report-model.ts';
 import { bootstrapInterval } from '../../statistics/bootstrap.ts';
 import { mean } from '../../statistics/samples.ts';
+import { type TukeyPair, tukeyHsd } from '../../statistics/tukey.ts';
+import { createRandom } from '../../util/random.ts';
 import type { CellResult } from './grid.ts';
 
 /** The runs of a backbone with an objective. */
@@ -45,6 +47,48 @@ export function intervalTable(benchmarks: readonly string[], rows: readonly Row[
         ...queries.map((values) => ({ text: cellOf(values) })),
       ]),
       note: 'Mean over seeds, with the 95 % interval over queries (bootstrap, BCa).',
+    },
+  ];
+}
+
+/** Writes pairs as what is ahead of what: `InfoNCE, ADR-MSE > BCE, Hinge`. */
+function aheadText(pairs: readonly TukeyPair[]): string {
+  const ordered = pairs
+    .filter(({ significant }) => significant)
+    .map(({ first, second, difference }) => (difference > 0 ? [first, second] : [second, first]) as [string, string]);
+  const behindOf = [...Map.groupBy(ordered, ([ahead]) => ahead)]
+    .sort(([, a], [, b]) => b.length - a.length)
+    .map(([ahead, all]) => [ahead, all.map(([, behind]) => behind).join(', ')] as const);
+  const groups = [...Map.groupBy(behindOf, ([, behind]) => behind)];
+  return groups.map(([behind, all]) => `${all.map(([ahead]) => ahead).join(', ')} > ${behind}`).join('; ') || 'none';
+}
+
+/** Builds the table of differences between objectives that hold over queries; none where no block has the same queries for two objectives. */
+export function differencesTable(benchmarks: readonly string[], rows: readonly Row[]): TableSection[] {
+  const blocks = [...Map.groupBy(rows, ({ backbone }) => backbone)].flatMap(([backbone, own]) =>
+    benchmarks.flatMap((benchmark, i) => {
+      const systems = new Map(own.map(({ objective, queries }) => [objective, queries[i]!]));
+      const lengths = new Set([...systems.values()].map(({ length }) => length));
+      return systems.size < 2 || lengths.size > 1 || lengths.has(0) || lengths.has(1)
+        ? []
+        : [{ backbone, benchmark, ...tukeyHsd(systems, { random: createRandom(0) }) }];
+    }),
+  );
+  if (blocks.length === 0) return [];
+  return [
+    {
+      kind: 'table',
+      title: 'Differences over queries',
+      columns: [
+        { label: 'backbone' },
+        { label: 'benchmark' },
+        { label: 'least difference', numeric: true },
+        { label: 'significantly ahead' },
+      ],
+      rows: blocks.map(({ backbone, benchmark, honestDifference, pairs }) =>
+        [backbone, benchmark, share(honestDifference), aheadText(pairs)].map((text) => ({ text })),
+      ),
+      note: 'Tukey’s test of all pairs of objectives at α = .05, means over seeds, queries as blocks: the least difference that is significant, and what is ahead of what by more.',
     },
   ];
 }

@@ -218,6 +218,7 @@ describe('a grid', () => {
         'Objectives by mean rank',
         'Over seeds',
         'Over queries',
+        'Differences over queries',
         'Validation while training, small',
         'Hyper-parameters found',
       ]),
