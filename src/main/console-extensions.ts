@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import type { Config } from '../config/config-schema.ts';
 import { consoleApi, consolePage } from '../console/router.ts';
 import type { ConsoleSources, Distribution, LoadFacts, PlaygroundAnswer } from '../console/types.ts';
-import { WinnowError } from '../errors.ts';
 import type { Extension } from '../http/ports.ts';
+import { unknownModel, unknownVersion } from '../registry/unknown-names.ts';
 import type { RerankAnswer } from '../rerank/rerank-types.ts';
 import type { Metrics } from '../telemetry/instruments.ts';
 import type { Stack } from './stack.ts';
@@ -85,12 +85,11 @@ function folderOf({ registry }: Stack, root: string, model: string, version: str
   const all = registry.list();
   const versions = all.filter(({ name }) => name === model).map((status) => status.version);
   if (versions.length === 0)
-    throw new WinnowError('unknown_model', {
-      known: [...new Set(all.map(({ name }) => name))].join(', ') || 'no model yet',
-      got: model,
-    });
-  if (!versions.includes(version))
-    throw new WinnowError('unknown_version', { model, known: versions.join(', '), got: version });
+    throw unknownModel(
+      all.map(({ name }) => name),
+      model,
+    );
+  if (!versions.includes(version)) throw unknownVersion(model, versions, version);
   return join(root, model, version);
 }
 

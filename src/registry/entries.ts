@@ -1,10 +1,11 @@
-import { WinnowError } from '../errors.ts';
+import type { WinnowError } from '../errors.ts';
 import { STABLE } from './labels.ts';
 import type { LoadedVersion } from './loaded-version.ts';
 import type { VersionOnDisk } from './registry-catalog.ts';
 import type { ServedVersion, UnloadCause, VersionState, VersionStatus } from './registry-types.ts';
 import type { Routable } from './routing.ts';
 import { kindOf } from './side-encoder.ts';
+import { unknownVersion } from './unknown-names.ts';
 
 interface Refusal {
   readonly error: WinnowError;
@@ -166,8 +167,7 @@ export class ModelEntry {
   }
 
   unknownVersion(got: string): WinnowError {
-    const known = [...this.versions.keys(), ...this.labels.keys()].slice(0, 20).join(', ') || 'none';
-    return new WinnowError('unknown_version', { model: this.name, known, got });
+    return unknownVersion(this.name, [...this.versions.keys(), ...this.labels.keys()], got);
   }
 
   /** Returns loaded versions that neither a route, a label nor an exact reference uses, except `previous`. */

@@ -59,8 +59,9 @@ class Registry implements FolderRegistry {
     this.#options = options;
     this.#observer = options.observer ?? {};
     this.#now = options.now ?? steadyNow;
-    this.#inventory = new Inventory(options.folder, options.limits, this.#observer);
     this.#aliases = new Aliases({ ...options.aliases, ...lastStages(options.cascades) });
+    const furtherNames = this.#aliases.named().map(([alias]) => alias);
+    this.#inventory = new Inventory(options.folder, options.limits, this.#observer, furtherNames);
     this.#loader = new Loader({
       ...options,
       memoryBytes: options.memoryBytes ?? 0,

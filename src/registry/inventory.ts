@@ -1,17 +1,18 @@
-import { WinnowError } from '../errors.ts';
+import type { WinnowError } from '../errors.ts';
 import { Mutex } from '../util/mutex.ts';
 import { ModelEntry, VersionEntry } from './entries.ts';
 import type { FolderLimits } from './folder-files.ts';
 import { DEFAULT_FILE } from './labels.ts';
-import { excerpt } from './model-names.ts';
 import { type Catalog, defaultReference, type ModelOnDisk, type Problem, readCatalog } from './registry-catalog.ts';
 import type { RegistryObserver } from './registry-types.ts';
+import { unknownModel } from './unknown-names.ts';
 
 /** The models of a registry folder at its last reading. */
 export class Inventory {
   readonly folder: string;
   readonly #limits: FolderLimits | undefined;
   readonly #observer: RegistryObserver;
+  readonly #furtherNames: readonly string[];
   readonly #models = new Map<string, ModelEntry>();
   #problems: ReadonlySet<string> = new Set();
   #default: string | undefined;
@@ -19,10 +20,17 @@ export class Inventory {
   readonly #mutex = new Mutex();
   #queued: Promise<readonly ModelEntry[]> | undefined;
 
-  constructor(folder: string, limits: FolderLimits | undefined, observer: RegistryObserver) {
+  /** @param furtherNames names of aliases and cascades, for errors that list names. */
+  constructor(
+    folder: string,
+    limits: FolderLimits | undefined,
+    observer: RegistryObserver,
+    furtherNames: readonly string[],
+  ) {
     this.folder = folder;
     this.#limits = limits;
     this.#observer = observer;
+    this.#furtherNames = furtherNames;
   }
 
   /** Reads the folder for the first time. @throws WinnowError `invalid_input` if it does not exist. */
@@ -53,8 +61,7 @@ export class Inventory {
   }
 
   unknownModel(got: string): WinnowError {
-    const known = [...this.#models.keys()].sort().slice(0, 20).join(', ') || 'no model';
-    return new WinnowError('unknown_model', { known, got: excerpt(got) });
+    return unknownModel([...[...this.#models.keys()].sort(), ...this.#furtherNames], got);
   }
 
   /** Resolves when no reading and no change of labels is running. */

@@ -2,6 +2,7 @@ import { WinnowError } from '../errors.ts';
 import { putLabel } from './labels.ts';
 import { excerpt, isName, NAME_RULE } from './model-names.ts';
 import { readCatalog } from './registry-catalog.ts';
+import { unknownModel, unknownVersion } from './unknown-names.ts';
 
 /**
  * Sets a label of a model in a registry folder to one of its versions, without a server.
@@ -12,12 +13,12 @@ export async function relabel(registryFolder: string, name: string, label: strin
     throw new WinnowError('invalid_field', { expected: NAME_RULE, got: excerpt(label), field: 'label' });
   const { models } = await readCatalog(registryFolder);
   const model = models.find((m) => m.name === name);
-  if (!model) {
-    const known = models.map((m) => m.name).join(', ') || 'no model';
-    throw new WinnowError('unknown_model', { known, got: excerpt(name) });
-  }
+  if (!model)
+    throw unknownModel(
+      models.map((m) => m.name),
+      name,
+    );
   const known = model.versions.map((v) => v.version);
-  if (!known.includes(version))
-    throw new WinnowError('unknown_version', { model: name, known: known.join(', ') || 'none', got: excerpt(version) });
+  if (!known.includes(version)) throw unknownVersion(name, known, version);
   await putLabel(model.folder, label, version);
 }

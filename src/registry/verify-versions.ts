@@ -1,7 +1,7 @@
-import { WinnowError } from '../errors.ts';
 import { verifyFolder, warningsOf } from './import-version.ts';
 import { parseReference } from './model-names.ts';
 import { type Problem, readCatalog } from './registry-catalog.ts';
+import { unknownModel } from './unknown-names.ts';
 import type { AdmissionDeps } from './version-admission.ts';
 
 /** What admission found about one version. */
@@ -50,8 +50,10 @@ export async function versionsNamed(folder: string, reference: string | undefine
   );
   const own = [...problems, ...nothing].filter(ofModel(wanted?.name));
   if (found.length > 0 || own.length > 0) return { versions: found, problems: own };
-  const known = models.map((m) => m.name).join(', ') || 'no model';
-  throw new WinnowError('unknown_model', { known, got: reference });
+  throw unknownModel(
+    models.map(({ name }) => name),
+    reference,
+  );
 }
 
 /** Runs versions through full admission, one after another. */

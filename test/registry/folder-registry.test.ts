@@ -51,6 +51,14 @@ describe('opening', () => {
     await expect(by('x')).rejects.toMatchObject({ code: 'unknown_model' });
   });
 
+  it('lists the names of aliases and cascades where a name means nothing', async () => {
+    const folder = await scratch();
+    await dropVersion(folder, 'm', '1');
+    const names = { aliases: { 'org/m': 'm' }, cascades: { accurate: [{ model: 'm' }, { model: 'm' }] } };
+    const registry = await openRegistry(folder, names);
+    await expect(registry.acquire('Accurate')).rejects.toThrow('expected one of m, org/m, accurate, got model Accurate');
+  });
+
   it('finds the default in default.json of the folder, and goes on without where it names none of the models', async () => {
     const folder = await scratch();
     for (const name of ['a', 'b']) await dropVersion(folder, name, '1');

@@ -3,6 +3,7 @@ import { WinnowError } from '../../errors.ts';
 import { parseReference, type Reference } from '../../registry/model-names.ts';
 import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, VersionStatus } from '../../registry/registry-types.ts';
+import { unknownModel, unknownVersion } from '../../registry/unknown-names.ts';
 import { cascadeNamed } from '../../rerank/named-cascades.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
@@ -64,8 +65,10 @@ export function versionsOf(registry: ModelRegistry, name: string): readonly Vers
   const all = registry.list();
   const versions = all.filter((status) => status.name === name);
   if (versions.length > 0) return versions;
-  const known = [...new Set(all.map((status) => status.name))].join(', ');
-  throw new WinnowError('unknown_model', { known: known || 'no model yet', got: name });
+  throw unknownModel(
+    all.map((status) => status.name),
+    name,
+  );
 }
 
 /** Returns the reference that a client's name means. Text that is no reference is a name that no model has. */
@@ -90,7 +93,7 @@ export function versionsNamed(registry: ModelRegistry, asked: string): readonly 
   const found = versions.filter((status) => (label ? status.labels.includes(label) : status.version === version));
   if (found.length > 0) return found;
   const known = [...versions.map((status) => status.version), ...new Set(versions.flatMap(({ labels }) => labels))];
-  throw new WinnowError('unknown_version', { model: name, known: known.join(', '), got: part });
+  throw unknownVersion(name, known, part);
 }
 
 /** Returns a parameter of the path. */
