@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import { WinnowError } from '../errors.ts';
 import { parseJson } from '../util/parse-json.ts';
+import { issueExpectation, issueField, issueFinding } from '../util/schema-issues.ts';
 import { type FieldMeta, reference } from './setting-fields.ts';
 
 const KIND =
@@ -56,10 +58,25 @@ export function fromText(value: unknown): unknown {
   }
 }
 
+const named = z.record(z.string().min(1).max(512), stages, `expected ${KIND}`);
+
+/** Parses cascades by name from a file. @throws WinnowError `invalid_manifest` with the file and the field. */
+export function parseCascades(document: unknown, file: string): z.output<typeof named> {
+  const result = named.safeParse(document);
+  if (result.success && !Object.hasOwn(result.data, '*')) return result.data;
+  const [issue] = result.error?.issues ?? [];
+  throw new WinnowError('invalid_manifest', {
+    file,
+    expected: issue ? issueExpectation(issue) : 'names, without *, which only registry.aliases has',
+    got: issue ? issueFinding(issue, document) : '*',
+    field: issue ? issueField(issue, 'type') : '*',
+  });
+}
+
 /** Makes a map from names, as clients write them, to the stages of cascades. */
 export function cascades(description: string) {
   return z
-    .preprocess(fromText, z.record(z.string().min(1).max(512), stages, `expected ${KIND}`))
+    .preprocess(fromText, named)
     .default({})
     .meta({ description, kind: KIND } satisfies FieldMeta);
 }

@@ -44,7 +44,7 @@ export const registrySettings = z.strictObject({
     'Gives models further names, as clients write them: the name a client sends, and the `model`, `model@version` or `model:label` it means. `*` stands for all other names. A model of the registry keeps its own name.',
   ),
   cascades: cascades(
-    'Gives cascades names, which requests send as their model: the name, and its stages as in the field `cascade`. In the file they are YAML; a flag or variable takes JSON. A model of the registry keeps its own name.',
+    'Gives cascades names, which requests send as their model: the name, and its stages as in the field `cascade`. In the file they are YAML; a flag or variable takes JSON. A model of the registry keeps its own name. Added to those in cascades.json of the registry folder.',
   ),
   preload: list(
     names(),

@@ -8,6 +8,7 @@ import { loadKeys } from '../http/keys.ts';
 import { checkPassageFile } from '../passages/passage-file.ts';
 import { unreadableReleases } from '../registry/labels.ts';
 import { boundTo } from './bound-to.ts';
+import { readFolderCascades } from './folder-cascades.ts';
 
 /** Binds the address for a moment. @throws the system's error where it is not free. */
 async function checkAddress(host: string, port: number): Promise<void> {
@@ -68,6 +69,7 @@ export async function checkStart(config: Config): Promise<void> {
     [`${host}:${adminPort}`, () => adminPort !== undefined && checkAddress(host, adminPort)],
     ['auth.keysFile', () => keysFile !== undefined && loadKeys(keysFile)],
     ['registry.folder', () => checkReleases(config.registry)],
+    ['registry.folder', () => readFolderCascades(config.registry.folder)],
     ['experiments', () => checkExperiments(config.experiments)],
     ['cache.passageFile', () => passageFile !== undefined && checkPassageFile(passageFile)],
   ];

@@ -9,6 +9,7 @@ import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { once } from '../util/once.ts';
 import { parseJson } from '../util/parse-json.ts';
 import { closeAll, closeWithin } from './close-all.ts';
+import { withFolderCascades } from './folder-cascades.ts';
 import { openFront } from './front.ts';
 import { countBatches, isRefusedUnread, observeRequests } from './observe.ts';
 import { openKeys } from './open-keys.ts';
@@ -68,7 +69,7 @@ export async function startServer(
     const front = await openFront(given.server, logger, () => waitsFor);
     cleanup.defer(() => front.close());
     logger.info({ url: front.url, adminUrl: front.adminUrl }, 'starting: probes are answered');
-    const config = await withSources(given, VERSION, logger);
+    const config = await withFolderCascades(await withSources(given, VERSION, logger), logger);
     waitsFor = 'inference hosts';
     const parts = await openServerParts(config, logger, VERSION, cleanup, hostProgram);
     const { metrics, stack } = parts;

@@ -3,6 +3,7 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, WinnowError } from '../errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import type { JsonObject } from '../util/json-files.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
 import { excerpt, isName, NAME_RULE } from './model-names.ts';
 
@@ -27,6 +28,19 @@ async function factsOf(path: string): Promise<Stats | undefined> {
   }
 }
 
+/**
+ * Reads a file that says something about a registry folder or a model; undefined without the file.
+ * @throws WinnowError `invalid_manifest`.
+ */
+async function readStatement(folder: string, file: string, limits: FolderLimits): Promise<JsonObject | undefined> {
+  const path = join(folder, file);
+  const facts = await factsOf(path);
+  if (!facts) return undefined;
+  if (!facts.isFile())
+    throw new WinnowError('invalid_manifest', { file, expected: 'a regular file', got: kindOf(facts), field: 'type' });
+  return readJsonObject(path, file, limits);
+}
+
 /** Names what stands where a file should; a link is copied with what it points to (`cp -L`). */
 const kindOf = (facts: Stats) =>
   facts.isSymbolicLink() ? 'a symbolic link; replace it by a copy of its file (`cp -L`)' : 'something else';
@@ -43,11 +57,7 @@ export async function readLabels(
   modelFolder: string,
   limits: FolderLimits = DEFAULT_LIMITS,
 ): Promise<ReadonlyMap<string, string>> {
-  const path = join(modelFolder, LABELS_FILE);
-  const facts = await factsOf(path);
-  if (!facts) return new Map();
-  if (!facts.isFile()) refuse('a regular file', kindOf(facts), 'type');
-  const entries = Object.entries(await readJsonObject(path, LABELS_FILE, limits));
+  const entries = Object.entries((await readStatement(modelFolder, LABELS_FILE, limits)) ?? {});
   if (entries.length > MAX_LABELS) refuse(`at most ${MAX_LABELS} labels`, String(entries.length), 'labels');
   return new Map(
     entries.map(([label, value]) => {
@@ -70,16 +80,25 @@ export async function readDefault(
   registryFolder: string,
   limits: FolderLimits = DEFAULT_LIMITS,
 ): Promise<string | undefined> {
-  const path = join(registryFolder, DEFAULT_FILE);
-  const facts = await factsOf(path);
-  if (!facts) return undefined;
-  const refused = (expected: string, got: string, field: string) =>
-    new WinnowError('invalid_manifest', { file: DEFAULT_FILE, expected, got: excerpt(got), field });
-  if (!facts.isFile()) throw refused('a regular file', kindOf(facts), 'type');
-  const { model } = await readJsonObject(path, DEFAULT_FILE, limits);
-  if (typeof model !== 'string' || !isName(model)) throw refused('the name of a model', describe(model), 'model');
+  const statement = await readStatement(registryFolder, DEFAULT_FILE, limits);
+  if (!statement) return undefined;
+  const { model } = statement;
+  if (typeof model !== 'string' || !isName(model))
+    throw new WinnowError('invalid_manifest', {
+      file: DEFAULT_FILE,
+      expected: 'the name of a model',
+      got: excerpt(describe(model)),
+      field: 'model',
+    });
   return model;
 }
+
+/** The file in the registry folder that gives cascades of its models names. */
+export const CASCADES_FILE = 'cascades.json';
+
+/** Reads `cascades.json` of a registry folder as it stands there; undefined without the file. @throws WinnowError `invalid_manifest`. */
+export const readCascadesFile = (registryFolder: string): Promise<JsonObject | undefined> =>
+  readStatement(registryFolder, CASCADES_FILE, DEFAULT_LIMITS);
 
 /** Returns the files of a registry folder that say which versions are released, as far as they are there and cannot be read. */
 export async function unreadableReleases(

@@ -263,4 +263,27 @@ describe('startServer', () => {
     expect(await Promise.all(servers.map((server) => server.close()))).toEqual([0, 0]);
     for (const { url } of servers) await expect(rerank(url)).rejects.toThrow();
   });
+
+  it('serves the cascades that the registry folder names, and refuses a file of them that it cannot read', async () => {
+    const models = scratch.registry('1', '2');
+    const file = join(models, 'cascades.json');
+    writeFileSync(file, JSON.stringify({ both: [{ model: 'm@1', keep: 2 }, { model: 'm@2' }] }));
+    const flags = ['--port', '0', '--host', '127.0.0.1', '--inference-hosts', '1', '--models', models];
+    const server = await startServer(loadConfig(flags, {}), createLogger('silent'));
+    const answer = await fetch(`${server.url}/v1/rerank`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'both', query: FLEAS.query, documents: FLEAS.passages }),
+    });
+    expect(await answer.json()).toMatchObject({ model: 'm@2' });
+    const { data } = (await (await fetch(`${server.url}/v1/models`)).json()) as { data: { id: string }[] };
+    expect(data.find(({ id }) => id === 'both')).toMatchObject({
+      cascade: [{ model: 'm@1', keep: 2 }, { model: 'm@2' }],
+    });
+    await server.close();
+    writeFileSync(file, JSON.stringify({ both: [{ model: 'm@1' }, { model: 'm@2' }] }));
+    await expect(startServer(loadConfig(flags, {}), createLogger('silent'))).rejects.toThrow(
+      'cascades.json: expected how many passages go on',
+    );
+  });
 });
