@@ -56,7 +56,9 @@ describe('opening', () => {
     await dropVersion(folder, 'm', '1');
     const names = { aliases: { 'org/m': 'm' }, cascades: { accurate: [{ model: 'm' }, { model: 'm' }] } };
     const registry = await openRegistry(folder, names);
-    await expect(registry.acquire('Accurate')).rejects.toThrow('expected one of m, org/m, accurate, got model Accurate');
+    await expect(registry.acquire('Accurate')).rejects.toThrow(
+      'expected one of m, org/m, accurate, got model Accurate',
+    );
   });
 
   it('finds the default in default.json of the folder, and goes on without where it names none of the models', async () => {
