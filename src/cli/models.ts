@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { ProviderSetting } from '../inference/inference-types.ts';
 import { checkWeights, withAdmissionTools } from '../main/admission-tools.ts';
+import { surveyCascades } from '../main/folder-cascades.ts';
 import { type Imported, importFolder } from '../registry/import-version.ts';
 import { type PullOptions, pull } from '../registry/pull.ts';
 import type { Problem } from '../registry/registry-catalog.ts';
@@ -9,6 +10,7 @@ import { type SurveyRow, surveyRegistry } from '../registry/survey.ts';
 import { type VerifiedVersion, verifyVersions, versionsNamed } from '../registry/verify-versions.ts';
 import type { AdmissionDeps } from '../registry/version-admission.ts';
 import type { VariantPreference } from '../registry/version-variants.ts';
+import type { CascadeStage } from '../rerank/rerank-types.ts';
 import { choiceOption, modelsOption, numberOption, providerOption } from './options.ts';
 import { plainTable } from './plain-table.ts';
 import { type SideFlags, sidesOf, withSideFlags } from './side-flags.ts';
@@ -45,11 +47,23 @@ function row(version: SurveyRow): readonly string[] {
   ];
 }
 
+/** Writes a cascade as `accurate: e5-small-v2 → best 50 → minilm-l6-bce, blend 0.7`. */
+function cascadeText([name, stages]: readonly [string, readonly CascadeStage[]]): string {
+  const texts = stages.map(({ model, keep, blend }) => {
+    const mixed = blend === undefined ? model : `${model}, blend ${blend}`;
+    return keep === undefined ? mixed : `${mixed} → best ${keep}`;
+  });
+  return `${name}: ${texts.join(' → ')}`;
+}
+
 async function list({ models, json }: Common): Promise<void> {
   const { rows, problems } = await surveyRegistry(models);
+  const named = await surveyCascades(models, new Set(rows.map(({ name }) => name)));
   const head = ['MODEL', 'VERSION', 'LABELS', 'VARIANTS', 'LENGTH', 'ACTIVATION', 'MiB', 'STATE'];
   print(json ? JSON.stringify(rows, null, 2) : plainTable([head, ...rows.map(row)]));
-  warn(problems);
+  const cascades = Object.entries(named.cascades);
+  if (!json && cascades.length > 0) print(`\n${cascades.map(cascadeText).join('\n')}`);
+  warn([...problems, ...named.problems]);
 }
 
 const warningLines = (name: string, version: string, warnings: readonly string[]): readonly string[] =>
@@ -75,7 +89,9 @@ async function verify(reference: string | undefined, options: AdmissionFlags): P
   if (versions.length > 0) await withAdmissionTools(options, verifyAll);
   if (json) print(JSON.stringify(results, null, 2));
   const nothing = { where: models, reason: 'expected versions of models, got none' };
-  const faults = results.length === 0 ? [...problems, nothing] : problems;
+  const names = new Set(versions.map(({ name }) => name));
+  const ofCascades = reference === undefined ? (await surveyCascades(models, names)).problems : [];
+  const faults = [...problems, ...ofCascades, ...(results.length === 0 ? [nothing] : [])];
   warn(faults);
   if (faults.length > 0 || results.some(({ admitted }) => !admitted)) process.exitCode = 1;
 }

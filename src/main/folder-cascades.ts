@@ -1,12 +1,37 @@
 import { parseCascades } from '../config/cascade-settings.ts';
 import type { Config } from '../config/config-schema.ts';
 import { CASCADES_FILE, readCascadesFile } from '../registry/labels.ts';
+import { parseReference } from '../registry/model-names.ts';
+import type { Problem } from '../registry/registry-catalog.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 /** Reads the cascades that a registry folder names; none without its file. @throws WinnowError `invalid_manifest`. */
 export async function readFolderCascades(folder: string): Promise<Config['registry']['cascades']> {
   const document = await readCascadesFile(folder);
   return document ? parseCascades(document, CASCADES_FILE) : {};
+}
+
+/**
+ * Returns the cascades that a registry folder names, with what is wrong with them: a file that cannot be read, stages whose model is not there.
+ * @param models names of the folder's models.
+ */
+export async function surveyCascades(
+  folder: string,
+  models: ReadonlySet<string>,
+): Promise<{ readonly cascades: Config['registry']['cascades']; readonly problems: readonly Problem[] }> {
+  try {
+    const cascades = await readFolderCascades(folder);
+    const problems = Object.entries(cascades).flatMap(([name, stages]) =>
+      stages.flatMap(({ model }, i) => {
+        const where = `${CASCADES_FILE}: ${name}.${i}.model`;
+        const isThere = models.has(parseReference(model)!.name);
+        return isThere ? [] : [{ where, reason: `expected a model of the registry, got ${model}` }];
+      }),
+    );
+    return { cascades, problems };
+  } catch (error) {
+    return { cascades: {}, problems: [{ where: CASCADES_FILE, reason: (error as Error).message }] };
+  }
 }
 
 /**

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { loadConfig } from '../../src/config/load-config.ts';
-import { readFolderCascades, withFolderCascades } from '../../src/main/folder-cascades.ts';
+import { readFolderCascades, surveyCascades, withFolderCascades } from '../../src/main/folder-cascades.ts';
 import { SHIPPED_MODELS } from '../support/shipped.ts';
 
 async function folderWith(content?: unknown): Promise<string> {
@@ -67,6 +67,18 @@ describe('cascades of a registry folder', () => {
     [{ '*': ACCURATE }, 'names, without *'],
   ])('refuse %j', async (content, text) => {
     await expect(readFolderCascades(await folderWith(content))).rejects.toThrow(text);
+  });
+
+  it('are surveyed: a file that cannot be read and stages without their model are problems', async () => {
+    const models = new Set(['small']);
+    expect(await surveyCascades(await folderWith(), models)).toEqual({ cascades: {}, problems: [] });
+    const { cascades, problems } = await surveyCascades(await folderWith({ accurate: ACCURATE }), models);
+    expect(cascades).toEqual({ accurate: ACCURATE });
+    expect(problems).toEqual([
+      { where: 'cascades.json: accurate.1.model', reason: 'expected a model of the registry, got large@2' },
+    ]);
+    const broken = await surveyCascades(await folderWith('{'), models);
+    expect(broken).toMatchObject({ cascades: {}, problems: [{ where: 'cascades.json' }] });
   });
 
   it('are not read through a link', async () => {

@@ -38,6 +38,26 @@ describe('winnow models', () => {
     );
   });
 
+  it('list shows the cascades that have names, verify those without their models', async () => {
+    const registry = await scratch();
+    await dropVersion(registry, 'good', '1');
+    const stages = [
+      { model: 'good', keep: 5 },
+      { model: 'gone@2', blend: 0.5 },
+    ];
+    await writeFile(join(registry, 'cascades.json'), JSON.stringify({ both: stages }));
+    const [list, json, verify] = await Promise.all([
+      winnow(registry, 'list'),
+      winnow(registry, 'list', '--json'),
+      winnow(registry, 'verify'),
+    ]);
+    expect(list.out).toMatch(/\n\nboth: good → best 5 → gone@2, blend 0.5\n$/);
+    expect(JSON.parse(json.out)).toHaveLength(1);
+    for (const { err } of [list, json, verify])
+      expect(err).toContain('cascades.json: both.1.model: problem: expected a model of the registry, got gone@2');
+    expect([list.code, verify.code]).toEqual([0, 1]);
+  });
+
   it('import, label, list and verify look after a registry', async () => {
     const [registry, source] = [await scratch(), await writeExport(await scratch(), {})];
     expect(await winnow(registry, 'import', source, 'tiny', '--label', 'stable')).toMatchObject({
