@@ -3,7 +3,8 @@ import type { Config } from '../config/config-schema.ts';
 import { consoleApi, consolePage } from '../console/router.ts';
 import type { ConsoleSources, Distribution, LoadFacts, PlaygroundAnswer } from '../console/types.ts';
 import type { Extension } from '../http/ports.ts';
-import { unknownModel, unknownVersion } from '../registry/unknown-names.ts';
+import { versionsOf } from '../http/routes/models.ts';
+import { unknownVersion } from '../registry/unknown-names.ts';
 import type { RerankAnswer } from '../rerank/rerank-types.ts';
 import type { Metrics } from '../telemetry/instruments.ts';
 import type { Stack } from './stack.ts';
@@ -82,13 +83,7 @@ function playgroundAnswer(answer: RerankAnswer): PlaygroundAnswer {
 }
 
 function folderOf({ registry }: Stack, root: string, model: string, version: string): string {
-  const all = registry.list();
-  const versions = all.filter(({ name }) => name === model).map((status) => status.version);
-  if (versions.length === 0)
-    throw unknownModel(
-      all.map(({ name }) => name),
-      model,
-    );
+  const versions = versionsOf(registry, model).map((status) => status.version);
   if (!versions.includes(version)) throw unknownVersion(model, versions, version);
   return join(root, model, version);
 }

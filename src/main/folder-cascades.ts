@@ -1,7 +1,7 @@
 import { parseCascades } from '../config/cascade-settings.ts';
 import type { Config } from '../config/config-schema.ts';
+import { missingStages } from '../registry/aliases.ts';
 import { CASCADES_FILE, readCascadesFile } from '../registry/labels.ts';
-import { parseReference } from '../registry/model-names.ts';
 import type { Problem } from '../registry/registry-catalog.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
@@ -21,14 +21,7 @@ export async function surveyCascades(
 ): Promise<{ readonly cascades: Config['registry']['cascades']; readonly problems: readonly Problem[] }> {
   try {
     const cascades = await readFolderCascades(folder);
-    const problems = Object.entries(cascades).flatMap(([name, stages]) =>
-      stages.flatMap(({ model }, i) => {
-        const where = `${CASCADES_FILE}: ${name}.${i}.model`;
-        const isThere = models.has(parseReference(model)!.name);
-        return isThere ? [] : [{ where, reason: `expected a model of the registry, got ${model}` }];
-      }),
-    );
-    return { cascades, problems };
+    return { cascades, problems: missingStages(cascades, (name) => models.has(name), `${CASCADES_FILE}: `) };
   } catch (error) {
     return { cascades: {}, problems: [{ where: CASCADES_FILE, reason: (error as Error).message }] };
   }

@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import type { Config } from '../config/config-schema.ts';
 import { WinnowError } from '../errors.ts';
 import { checkDatabase } from '../experiments/check-database.ts';
 import { checkDefinitionFile } from '../experiments/definitions/definition-file.ts';
 import { loadKeys } from '../http/keys.ts';
 import { checkPassageFile } from '../passages/passage-file.ts';
-import { unreadableReleases } from '../registry/labels.ts';
+import { CASCADES_FILE, unreadableReleases } from '../registry/labels.ts';
 import { boundTo } from './bound-to.ts';
 import { readFolderCascades } from './folder-cascades.ts';
 
@@ -69,7 +70,7 @@ export async function checkStart(config: Config): Promise<void> {
     [`${host}:${adminPort}`, () => adminPort !== undefined && checkAddress(host, adminPort)],
     ['auth.keysFile', () => keysFile !== undefined && loadKeys(keysFile)],
     ['registry.folder', () => checkReleases(config.registry)],
-    ['registry.folder', () => readFolderCascades(config.registry.folder)],
+    [join(config.registry.folder, CASCADES_FILE), () => readFolderCascades(config.registry.folder)],
     ['experiments', () => checkExperiments(config.experiments)],
     ['cache.passageFile', () => passageFile !== undefined && checkPassageFile(passageFile)],
   ];

@@ -1,4 +1,5 @@
 import { parseReference } from './model-names.ts';
+import type { Problem } from './registry-catalog.ts';
 
 /** Alias for every name that is neither a model nor an alias of its own. */
 const OTHERS = '*';
@@ -16,24 +17,31 @@ export type Cascades = Readonly<Record<string, readonly { readonly model: string
 export const lastStages = (cascades: Cascades = {}): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(cascades).map(([name, stages]) => [name, stages.at(-1)!.model]));
 
+/** Returns the stages whose model is not there. @param at what stands before a cascade's name in the place of a stage. */
+export function missingStages(cascades: Cascades, isModel: (name: string) => boolean, at: string): readonly Problem[] {
+  return Object.entries(cascades).flatMap(([name, stages]) =>
+    stages.flatMap(({ model }, i) => {
+      const isThere = isModel(parseReference(model)!.name);
+      return isThere
+        ? []
+        : [{ where: `${at}${name}.${i}.model`, reason: `expected a model of the registry, got ${model}` }];
+    }),
+  );
+}
+
 /** Returns the names of aliases and cascades that have no effect or mean a model that is not there, with their settings. */
 export function nameProblems(
   aliases: Aliases,
   cascades: Cascades = {},
   isModel: (name: string) => boolean,
-): readonly { readonly where: string; readonly reason: string }[] {
+): readonly Problem[] {
   const names = aliases.problems(isModel).map(({ alias, reason }) => {
     const setting = Object.hasOwn(cascades, alias) ? 'cascades' : 'aliases';
     return { where: `registry.${setting}.${alias}`, reason };
   });
-  const stages = Object.entries(cascades).flatMap(([name, list]) =>
-    list.slice(0, -1).flatMap(({ model }, i) => {
-      const where = `registry.cascades.${name}.${i}.model`;
-      const isThere = isModel(parseReference(model)!.name);
-      return isThere ? [] : [{ where, reason: `expected a model of the registry, got ${model}` }];
-    }),
-  );
-  return [...names, ...stages];
+  // The last stage is what the name means, so that it is among the names.
+  const earlier = Object.fromEntries(Object.entries(cascades).map(([name, stages]) => [name, stages.slice(0, -1)]));
+  return [...names, ...missingStages(earlier, isModel, 'registry.cascades.')];
 }
 
 /** Further names of models, as clients write them, with slashes or tags for example. A model's own name is never an alias. */
