@@ -44,24 +44,17 @@ function rowsOf(grid: Grid, results: readonly CellResult[]): Row[] {
 }
 
 /** Returns a line for each backbone and objective that lacks seeds: a mean over fewer of them is not like the others. */
-function missingNotes(grid: Grid, results: readonly CellResult[]): string[] {
-  const objectives = grid.objectives.map((spec) => createObjective(spec).name);
-  return grid.backbones.flatMap(({ name: backbone }) =>
-    objectives.flatMap((objective) => {
-      const has = new Set(
-        results
-          .filter(({ cell }) => cell.backbone === backbone && cell.objective === objective)
-          .map(({ cell }) => cell.seed),
-      );
-      const missing = grid.seeds.filter((seed) => !has.has(seed));
-      return missing.length === 0 ? [] : [`${backbone}, ${objective}: no result yet of seed ${missing.join(', ')}`];
-    }),
-  );
+function missingNotes({ seeds }: Grid, rows: readonly Row[]): string[] {
+  return rows.flatMap(({ backbone, objective, runs }) => {
+    const missing = seeds.filter((seed) => !runs.some(({ cell }) => cell.seed === seed));
+    return missing.length === 0 ? [] : [`${backbone}, ${objective}: no result yet of seed ${missing.join(', ')}`];
+  });
 }
 
 /** Returns the means over seeds in the format that `winnow report --data` reads. */
 export function gridData(grid: Grid, results: readonly CellResult[]): GridData {
   const benchmarks = benchmarksOf(grid);
+  const rows = rowsOf(grid, results);
   const measures = [...new Set(benchmarks.map((id) => measureOf(grid, id)))];
   return {
     paper: `grid ${grid.name}`,
@@ -75,11 +68,11 @@ export function gridData(grid: Grid, results: readonly CellResult[]): GridData {
       ...results.flatMap(({ cell, failed }) =>
         failed ? [`${cell.backbone}, ${cell.objective}, seed ${cell.seed}: ${failed}`] : [],
       ),
-      ...missingNotes(grid, results),
+      ...missingNotes(grid, rows),
     ],
     backbones: grid.backbones.map((backbone) => backbone.name),
     objectives: grid.objectives.map((spec) => createObjective(spec).name),
-    rows: rowsOf(grid, results).map(({ backbone, objective, values }) => ({
+    rows: rows.map(({ backbone, objective, values }) => ({
       backbone,
       objective,
       values: values.map(mean),
