@@ -100,10 +100,12 @@ async function explain(path: string, loaded: LoadedGrid): Promise<void> {
     progress.update(rows.length, `${row.backbone} ${row.objective}`);
   }
   progress.stop();
-  const hours = rows.reduce((sum, { measured }) => sum + (measured?.hours ?? 0), 0);
-  process.stdout.write(`${plainTable([HEAD, ...rows.map(rowOf)])}\n`);
-  process.stdout.write(`${hours.toFixed(1)} hours of training in all, on this machine; runs: search + full\n`);
   const without = rows.filter(({ fault }) => fault !== undefined);
+  const hours = rows.reduce((sum, { measured }) => sum + (measured?.hours ?? 0), 0);
+  const but = without.length > 0 ? ` but those of ${without.length} rows` : '';
+  process.stdout.write(`${plainTable([HEAD, ...rows.map(rowOf)])}\n`);
+  if (without.length < rows.length)
+    process.stdout.write(`${hours.toFixed(1)} hours of training in all${but}, on this machine; runs: search + full\n`);
   if (without.length === 0) return;
   // A line for each reason: objectives with the same data lack the same files.
   const reasons = Array.from(
