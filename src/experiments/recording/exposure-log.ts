@@ -168,7 +168,8 @@ export class ExposureLog {
         observer.onBuffer?.(this.waiting);
       }
     } catch (error) {
-      observer.onProblem?.({ where: 'database', reason: (error as Error).message });
+      const reason = `${(error as Error).message}; exposures that wait for the next try: ${this.waiting}`;
+      observer.onProblem?.({ where: 'database', reason });
       this.#writeAfter(this.#pauseMs);
       this.#pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * this.#pauseMs);
       for (const { reject } of this.#flushing.splice(0)) reject(error);

@@ -102,7 +102,8 @@ export const file: Drill = {
       return { name: `deletion ${i + 1}`, begin: () => unlinkSync(database) };
     });
     const { failures, slowest } = await endure(server, acts);
-    const logged = server.log.filter(({ reason }) => /was deleted while in use/.test(String(reason))).length;
+    // A group of exposures that was under way reports its own failure, with what becomes of it after the reason.
+    const logged = server.log.filter(({ reason }) => /was deleted while in use(?!.*next try)/.test(String(reason))).length;
     if (logged !== acts.length) failures.push(`${acts.length} deletions, ${logged} in the log`);
     const ms = await stopMs(server, failures);
     const seen = `slowest recovery ${slowest.toFixed(0)} ms; ended in ${ms.toFixed(0)} ms`;
