@@ -94,16 +94,35 @@ async function removeStale(path: string, stale: string): Promise<void> {
   });
 }
 
-async function acquire(path: string, text: string, cure: string): Promise<void> {
-  // Each round ends with the lock taken, refused, or one stale lock removed.
+/** Takes the lock. @returns what holds it instead: a lock's text, whose process runs or is not known. */
+async function acquire(path: string, text: string): Promise<string | undefined> {
+  // Each round ends with the lock taken, found held, or one stale lock removed.
   for (;;) {
-    if (await create(path, text)) return;
+    if (await create(path, text)) return undefined;
     const found = await readLock(path);
     if (found === undefined) continue;
     const holder = parseHolder(found);
-    if (!holder || !isGone(holder)) throw refusal(path, holder, cure);
+    if (!holder || !isGone(holder)) return found;
     await removeStale(path, found);
   }
+}
+
+/** Returns what a lock of this process says. */
+function ownText(): string {
+  const { pid } = process;
+  const start = startOf(pid);
+  const holder: Holder = { pid, host: hostname(), ...(start && { start }), since: new Date().toISOString() };
+  return `${JSON.stringify(holder)}\n`;
+}
+
+async function release(path: string, text: string): Promise<void> {
+  if ((await readLock(path).catch(() => undefined)) === text) await rm(path, { force: true });
+}
+
+/** Takes the lock file at `path` unless it is held, as `withLock` does. @returns what releases it; undefined where another holds it. */
+export async function tryLock(path: string): Promise<(() => Promise<void>) | undefined> {
+  const text = ownText();
+  return (await acquire(path, text)) === undefined ? () => release(path, text) : undefined;
 }
 
 /**
@@ -113,15 +132,13 @@ async function acquire(path: string, text: string, cure: string): Promise<void> 
  * @throws WinnowError `in_use`, which names the process that holds the lock, at once: it does not wait.
  */
 export async function withLock<T>(path: string, cure: string, work: () => Promise<T>): Promise<T> {
-  const { pid } = process;
-  const start = startOf(pid);
-  const holder: Holder = { pid, host: hostname(), ...(start && { start }), since: new Date().toISOString() };
-  const text = `${JSON.stringify(holder)}\n`;
-  await acquire(path, text, cure);
+  const text = ownText();
+  const held = await acquire(path, text);
+  if (held !== undefined) throw refusal(path, parseHolder(held), cure);
   try {
     return await work();
   } finally {
-    if ((await readLock(path).catch(() => undefined)) === text) await rm(path, { force: true });
+    await release(path, text);
   }
 }
 

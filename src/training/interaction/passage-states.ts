@@ -9,9 +9,9 @@ import { freezeGraph, type Model } from '../../onnx/graph.ts';
 import { SCALES, STATES, VECTOR } from '../../onnx/interaction/parts.ts';
 import { PASSAGE_MASK } from '../../onnx/interaction/top-graph.ts';
 import { toOrt } from '../../onnx/runner.ts';
+import { type Kept, keyOf, openKeptRecords } from '../../util/kept-records.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 import type { InteractionEncoder } from './encoder.ts';
-import { type Kept, keyOf, openKeptFile } from './kept-file.ts';
 
 /*
  * States and vectors of the passages of a run. The encoder of passages is frozen, so that each passage is read once for all runs of one encoder:
@@ -90,7 +90,7 @@ function readable({ passage, kept }: PassageGraph): Model {
   return { ...passage, graph: g.build() };
 }
 
-/** Computes what is kept of passages of like length. */
+/** Computes what is kept of passages of like length; noted with each is its number of tokens. */
 async function compute(
   session: InferenceSession,
   rows: readonly Int32Array[],
@@ -113,7 +113,7 @@ async function compute(
       isInt8 ? parts.scales.subarray(4 * r * length, 4 * (r * length + tokens)) : parts.scales,
       hasVector ? parts.vector.subarray(4 * r * hidden, 4 * (r + 1) * hidden) : parts.vector,
     ];
-    return { tokens, value: Buffer.concat(own) };
+    return { note: tokens, value: Buffer.concat(own) };
   });
 }
 
@@ -150,7 +150,7 @@ function batchesOf(missing: ReadonlyMap<string, Int32Array>): (readonly (readonl
 /** Lays kept passages out as inputs of the top; what is padding is 0. */
 function stacked(all: readonly Kept[], { hidden, isInt8, hasVector, isDecoded }: Layout): Record<string, Tensor> {
   const rows = all.length;
-  const length = Math.max(...all.map(({ tokens }) => tokens));
+  const length = Math.max(...all.map(({ note }) => note));
   const width = hidden * (isInt8 ? 1 : 2);
   const states = new Uint8Array(rows * length * width);
   const scales = new Float32Array(isInt8 ? rows * length : 0);
@@ -160,7 +160,7 @@ function stacked(all: readonly Kept[], { hidden, isInt8, hasVector, isDecoded }:
     Uint8Array,
     Uint8Array,
   ];
-  for (const [r, { tokens, value }] of all.entries()) {
+  for (const [r, { note: tokens, value }] of all.entries()) {
     const [behind, end] = [tokens * width, tokens * (width + (isInt8 ? 4 : 0))];
     states.set(value.subarray(0, behind), r * length * width);
     if (isInt8) scaleBytes.set(value.subarray(behind, end), 4 * r * length);
@@ -234,7 +234,7 @@ export async function openPassageStates(
   form: 'decoded' | 'as kept' = 'decoded',
 ): Promise<PassageStates> {
   const own = join(folder, passageKey(encoder));
-  const file = await openKeptFile(own);
+  const file = await openKeptRecords(own);
   const layout = layoutOf(encoder, form);
   let session: Promise<InferenceSession> | undefined;
   let [computed, bytes] = [0, 0];

@@ -64,13 +64,13 @@ function embedder(
   vectors: Vectors,
 ): (texts: readonly string[]) => Promise<KeptVector[]> {
   return async (texts) => {
-    const found = new Map(texts.map((text) => [text, vectors.get(text)] as const));
-    const missing = [...found].flatMap(([text, vector]) => (vector ? [] : [text]));
+    const distinct = [...new Set(texts)];
+    const kept = await vectors.get(distinct);
+    const missing = distinct.filter((_, i) => !kept[i]);
     const fresh = missing.length === 0 ? [] : await encode(missing);
-    missing.forEach((text, i) => {
-      found.set(text, fresh[i]!);
-    });
-    await vectors.add(missing.map((text, i) => [text, fresh[i]!] as const));
+    const added = new Map(missing.map((text, i) => [text, fresh[i]!]));
+    await vectors.add(added);
+    const found = new Map(distinct.map((text, i) => [text, kept[i] ?? added.get(text)!]));
     return texts.map((text) => found.get(text)!);
   };
 }

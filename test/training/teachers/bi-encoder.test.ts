@@ -157,39 +157,60 @@ describe('a sentence encoder as a teacher', () => {
 
 describe('kept vectors', () => {
   const vectors = join(root, 'vectors');
-  const file = () => join(vectors, readdirSync(vectors).find((name) => name.endsWith('.vectors'))!);
+  /** Folders of encoders with their files. */
+  const kept = () =>
+    readdirSync(vectors, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.kept'))
+      .map((name) => join(vectors, name));
+  /** Header and vector. */
+  const RECORD = 32 + 4 * WIDTH;
+  const sizes = () => kept().map((file) => statSync(file).size);
 
   it('are read again, to the last bit, also after a kill within a record and a damaged byte', async () => {
     const first = await scores({ vectors, maxLength: 4 });
-    const { size } = statSync(file());
+    const whole = 4 * RECORD;
+    expect(sizes()).toEqual([whole]);
     expect(await scores({ vectors, maxLength: 4 })).toEqual(first);
-    expect(statSync(file()).size).toBe(size);
-    truncateSync(file(), size - 3);
+    expect(sizes()).toEqual([whole]);
+    const [file] = kept() as [string];
+    truncateSync(file, whole - 3);
     expect(await scores({ vectors, maxLength: 4 })).toEqual(first);
-    expect(statSync(file()).size).toBe(size);
-    const bytes = readFileSync(file());
-    bytes[bytes.length - 60]! ^= 4;
-    writeFileSync(file(), bytes);
+    expect(sizes()).toEqual([whole]);
+    const bytes = readFileSync(file);
+    bytes[bytes.length - 20]! ^= 4;
+    writeFileSync(file, bytes);
+    // The damaged record is made once more, behind the others.
+    for (let i = 0; i < 2; i++) {
+      expect(await scores({ vectors, maxLength: 4 })).toEqual(first);
+      expect(sizes()).toEqual([whole + RECORD]);
+    }
+    writeFileSync(file, '');
+    appendFileSync(file, 'half a li');
     expect(await scores({ vectors, maxLength: 4 })).toEqual(first);
-    expect(statSync(file()).size).toBe(size);
-    writeFileSync(file(), '');
-    appendFileSync(file(), 'half a li');
-    expect(await scores({ vectors, maxLength: 4 })).toEqual(first);
+    expect(sizes()).toEqual([whole]);
   });
 
   it('belong to one pooling and length', async () => {
-    const files = () => readdirSync(vectors).filter((name) => name.endsWith('.vectors')).length;
-    const before = files();
+    const folders = () => readdirSync(vectors).length;
+    const before = folders();
     await scores({ vectors, maxLength: 5 });
     await scores({ vectors, maxLength: 4, pooling: 'cls' });
-    expect(files()).toBe(before + 2);
+    expect(folders()).toBe(before + 2);
   });
 
-  it('are closed to a second process while one adds', async () => {
-    const encoder = await openBiEncoder(folder, { threads: 1, vectors });
-    await expect(openBiEncoder(folder, { threads: 1, vectors })).rejects.toThrow(/in use|another process|--vectors/);
-    await encoder.close();
-    expect(readdirSync(vectors).filter((name) => name.endsWith('.lock'))).toEqual([]);
+  it('are shared by jobs that run at the same time', async () => {
+    const shared = join(root, 'shared-vectors');
+    const open = () => openBiEncoder(folder, { threads: 1, vectors: shared });
+    const [a, b] = [await open(), await open()];
+    const [one] = await a.embed([PASSAGES[0]!]);
+    const [two] = await b.embed([PASSAGES[1]!]);
+    await Promise.all([a.close(), b.close()]);
+    const again = await open();
+    expect(await again.embed(PASSAGES.slice(0, 2))).toEqual([one, two]);
+    await again.close();
+    const files = readdirSync(shared, { recursive: true, encoding: 'utf8' });
+    expect(files.filter((name) => name.endsWith('.kept'))).toHaveLength(2);
+    expect(files.filter((name) => name.endsWith('.lock'))).toEqual([]);
   });
 });
 
