@@ -6,6 +6,7 @@ import { analyze } from '../analyzer.ts';
 import { ANSERINI, type Bm25Params, idf, lengthNorm } from '../bm25.ts';
 import { TopK } from '../top-k.ts';
 import { Accumulator } from './accumulator.ts';
+import { readWhole } from './byte-files.ts';
 import { Dictionary } from './dictionary.ts';
 import { filesOf, INDEX_FORMAT, type IndexFacts, type IndexFiles } from './index-files.ts';
 
@@ -43,11 +44,11 @@ function readFacts(folder: string): IndexFacts {
 /** Holds the ids of all passages in one buffer, with the start of each. */
 class Ids {
   readonly #bytes: Buffer;
-  readonly #starts: Uint32Array;
+  readonly #starts: Uint32Array | Float64Array;
 
   constructor(path: string, count: number) {
-    this.#bytes = readFileSync(path);
-    this.#starts = new Uint32Array(count + 1);
+    this.#bytes = readWhole(path);
+    this.#starts = this.#bytes.length < 2 ** 32 ? new Uint32Array(count + 1) : new Float64Array(count + 1);
     let at = 0;
     for (let i = 0; i < count; i++) {
       this.#starts[i] = at;
@@ -94,8 +95,7 @@ export class Bm25Index {
     this.#files = { terms: openSync(files.terms, 'r'), postings: openSync(files.postings, 'r') };
     this.#dictionary = new Dictionary(files, this.#files.terms, bytes.terms);
     this.#ids = new Ids(files.ids, passages);
-    const lengths = readFileSync(files.lengths);
-    this.#lengths = new Uint32Array(lengths.buffer.slice(lengths.byteOffset, lengths.byteOffset + lengths.byteLength));
+    this.#lengths = new Uint32Array(readWhole(files.lengths).buffer);
     this.#accumulator = new Accumulator(passages);
     this.#cache = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (postings) => postings.length + 1 });
   }

@@ -1,6 +1,25 @@
-import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 
 const BUFFER_BYTES = 1 << 20;
+
+/** Most bytes of one read; Node refuses more than 2 GiB. */
+const READ_BYTES = 1 << 30;
+
+/** Reads a whole file, of any size. @param atOnce most bytes of one read. @throws Error where it ends before its size. */
+export function readWhole(path: string, atOnce = READ_BYTES): Buffer<ArrayBuffer> {
+  const file = openSync(path, 'r');
+  try {
+    const bytes = Buffer.allocUnsafeSlow(fstatSync(file).size);
+    for (let done = 0; done < bytes.length; ) {
+      const got = readSync(file, bytes, done, Math.min(bytes.length - done, atOnce), done);
+      if (got === 0) throw new Error(`${path}: expected ${bytes.length} bytes, got ${done}`);
+      done += got;
+    }
+    return bytes;
+  } finally {
+    closeSync(file);
+  }
+}
 
 /** Writes numbers and bytes to a file through one buffer. Numbers are LEB128: 7 bits a byte, the lowest first. */
 export class ByteWriter {
