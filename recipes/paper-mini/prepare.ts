@@ -5,7 +5,7 @@
  *
  * Training lists: judged queries and queries made of web passages (MS MARCO), as those of the shipped models are, so that no text of a test set is
  * trained on. Teachers: an ensemble of three sentence encoders and SPLADE++, and e5-small-v2 alone. Test sets with their candidates. The encoders and
- * their vectors are kept in runs/shipped-models, where `npm run train:models` finds them. Every step is skipped once its file exists.
+ * their vectors are kept in runs/ensemble-models, where that recipe finds them. Every step is skipped once its file exists.
  */
 import { join } from 'node:path';
 import { Bm25Index } from '../../src/evaluation/first-stage/index/bm25-index.ts';
@@ -17,23 +17,20 @@ import { readRun, writeRun } from '../../src/evaluation/formats/run.ts';
 import { writeLines } from '../../src/evaluation/formats/write-lines.ts';
 import { normalized } from '../../src/training/teachers/ensemble.ts';
 import { temporaryFolder } from '../../src/util/files.ts';
-import { judgedLists, poolLists, rankLlmLine, readJudged } from '../shipped-models/lists.ts';
-import { listFile, readPools } from '../shipped-models/pools.ts';
-import { refusedQueries, writeSparse } from '../shipped-models/prepare.ts';
-import { makeQueries } from '../shipped-models/queries.ts';
+import { DATA, ROOT, runSteps, type Step } from '../build/steps.ts';
+import { judgedLists, poolLists, rankLlmLine, readJudged } from '../ensemble-models/lists.ts';
+import { listFile, readPools } from '../ensemble-models/pools.ts';
+import { refusedQueries, writeSparse } from '../ensemble-models/prepare.ts';
+import { makeQueries } from '../ensemble-models/queries.ts';
 import {
-  DATA,
   encoderSteps,
   ensembleSteps,
   FETCHED_FOLDERS,
   fetchSteps,
-  ROOT,
-  runSteps,
-  type Step,
   scoreFile,
   TEACHERS,
   VECTORS,
-} from '../shipped-models/steps.ts';
+} from '../ensemble-models/steps.ts';
 
 const OUT = join(ROOT, 'runs/paper-mini');
 
@@ -104,7 +101,7 @@ const teacherStep = (teacher: string, path: string): Step => ({
   run: () => writeTeacher(teacher, path),
 });
 
-await runSteps([
+const steps: readonly Step[] = [
   ...fetchSteps(),
   { name: 'candidate lists', output: TRAINED.web, run: writeLists },
   ...encoderSteps(SOURCES, place),
@@ -126,4 +123,6 @@ await runSteps([
     output: fileOf('xquad.qrels'),
     run: () => writeTestSet('xquad', { path: join(DATA, 'xquad-en/xquad.en.json') }, 10, 150),
   },
-]);
+];
+
+await runSteps(steps, fileOf('times.jsonl'));

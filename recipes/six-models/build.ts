@@ -1,76 +1,129 @@
 /*
- * Trains the six models that ship in `models/`, one per objective, on the same data from the same start:
+ * Makes what ships in `models/`: six cross-encoders, one an objective, trained on the same data from the same start, and a bi-encoder as its authors
+ * trained it.
  *
- *   node recipes/six-models/build.ts [--models models]
+ *   npm run train:models -- [--models FOLDER] [--until STEP] [--explain]
  *
  * Steps: candidate lists with a teacher's scores (prepare.ts), a common start (distil.yaml), six objectives from two seeds each
- * (six-objectives.yaml). Of each objective the seed that is better on held-out queries is quantized to int8 and published; the best of all is
- * the default model.
+ * (six-objectives.yaml). Of each objective the seed that is better on held-out queries is quantized to int8, published and calibrated; the best of all
+ * is the default model, whose int8 file is made faster and calibrated for pruning. The bi-encoder comes from Maven Central.
  *
  * Reads the collections and the backbone from ../shared, beside the project. Takes hours on two cores; every part continues where it was
- * stopped, and finished parts are not repeated.
+ * stopped, and finished parts are not repeated. A model that is in the folder already is left as it is.
  */
-import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync } from 'node:fs';
-import { join, relative, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
-import { DEFAULT_FILE } from '../../src/registry/labels.ts';
-import { collect, fullCells } from '../../src/training/grid/grid.ts';
-import { readGrid } from '../../src/training/grid/grid-schema.ts';
+import { join, relative } from 'node:path';
+import { CASCADES_FILE, DEFAULT_FILE } from '../../src/registry/labels.ts';
 import { writeFileAtomic } from '../../src/util/files.ts';
-import { warnOfOld } from '../../src/util/spelling.ts';
+import { fetchEncoder } from '../build/encoders.ts';
+import {
+  type BestSeed,
+  bestOf,
+  bestSeeds,
+  buildFlags,
+  DATA,
+  followFlags,
+  MINILM,
+  ROOT,
+  type Step,
+  shippedName,
+  winnow,
+} from '../build/steps.ts';
 import { prepare } from './prepare.ts';
 
-const ROOT = resolve(import.meta.dirname, '../..');
 const WORK = join(ROOT, 'runs/six-models');
-const DATA = join(ROOT, '../shared/data');
-const BACKBONE = join(ROOT, '../shared/backbones/all-minilm-l6-v2');
-const { values: flags } = parseArgs({
-  options: {
-    models: { type: 'string' },
-    /** Old name of `--models`. */
-    registry: { type: 'string' },
+const PREPARED = join(WORK, 'data');
+const REGISTRY = join(WORK, 'registry');
+const ENCODER = 'e5-small-v2';
+const GRID = join(import.meta.dirname, 'six-objectives.yaml');
+const DISTIL = join(import.meta.dirname, 'distil.yaml');
+
+const flags = buildFlags(join(ROOT, 'models'));
+const MODELS = flags.models;
+const isShipped = (name: string): boolean => existsSync(join(MODELS, name));
+
+const listsOf = (system: string, year: string): string[] => [
+  '--data',
+  join(DATA, `trec-dl/${system}.${year}.top100.json`),
+];
+const DL21 = listsOf('BM25', 'dl21');
+const HELD_OUT = ['--qrels', join(PREPARED, 'held-out.qrels')];
+const JUDGED = ['--qrels', join(DATA, 'trec-dl/qrels.dl21-passage.txt')];
+
+const steps: readonly Step[] = [
+  { name: 'candidate lists', output: join(PREPARED, 'prepared.json'), run: () => prepare(DATA, MINILM, PREPARED) },
+  {
+    name: 'train the start',
+    output: join(REGISTRY, 'minilm-l6-distilled/1'),
+    recipe: DISTIL,
+    run: () => winnow('train', DISTIL, '--run', join(WORK, 'distil')),
   },
-});
-if (flags.registry !== undefined) warnOfOld([{ at: '', old: '--registry', now: '--models' }]);
-const MODELS = flags.models ?? flags.registry ?? join(ROOT, 'models');
+  {
+    name: 'train objectives',
+    output: join(WORK, 'grid/grid.json'),
+    recipe: GRID,
+    run: () => winnow('grid', GRID, '--run', join(WORK, 'grid')),
+  },
+  {
+    name: `fetch ${ENCODER}`,
+    output: join(WORK, 'encoders', ENCODER),
+    run: async () => void (await fetchEncoder(join(WORK, 'encoders'), ENCODER)),
+  },
+  {
+    name: `import ${ENCODER}`,
+    output: join(REGISTRY, ENCODER, '1'),
+    run: () => winnow('models', 'import', join(WORK, 'encoders', ENCODER), ENCODER, '--models', REGISTRY),
+  },
+];
 
-/** Runs a command of this program on this terminal. */
-function winnow(...args: string[]): void {
-  const done = spawnSync(process.execPath, [join(ROOT, 'bin/winnow.mjs'), ...args], { stdio: 'inherit', cwd: ROOT });
-  if (done.status !== 0) throw new Error(`winnow ${args.join(' ')} ended with ${done.status ?? done.signal}`);
+/** Quantizes a version into a registry folder. Word embeddings are beside the graph: the same file for all models of one backbone. */
+function quantize(version: string, name: string, models: string, ...more: readonly string[]): void {
+  const as = ['--name', name, '--models', models, '--label', 'stable'];
+  winnow('quantize', version, ...DL21, ...as, '--tables', 'beside', '--only', ...more);
 }
 
-const recipe = (name: string): string => join(import.meta.dirname, name);
-const started = join(WORK, 'registry/minilm-l6-distilled/1');
-
-/** Returns the better seed of each objective by the held-out queries, not by the sets the models are compared on. */
-async function bestSeeds(): Promise<{ objective: string; version: string; validation: number }[]> {
-  const cells = fullCells(readGrid(recipe('six-objectives.yaml')), new Map());
-  const { done } = await collect(join(WORK, 'grid'), cells);
-  return [...Map.groupBy(done, ({ cell }) => cell.objective)].map(([objective, results]) => {
-    const best = results.toSorted((a, b) => (b.validation ?? 0) - (a.validation ?? 0))[0]!;
-    const { name } = cells.find((cell) => cell.objective === objective && cell.seed === best.cell.seed)!.recipe;
-    return { objective, version: join(WORK, 'registry', name, '1'), validation: best.validation ?? 0 };
-  });
+/** Makes the relevance scores of a shipped model probabilities, by queries that no model was trained on. */
+function calibrate(name: string): void {
+  const lists = ['--format', 'rank-llm', ...DL21, ...HELD_OUT, '--min-relevance', '2'];
+  winnow('calibrate', '--model', name, '--models', MODELS, ...lists);
 }
 
-const nameOf = (objective: string): string => `minilm-l6-${objective.toLowerCase()}`;
-
-await prepare(DATA, BACKBONE, join(WORK, 'data'));
-if (!existsSync(started)) winnow('train', recipe('distil.yaml'), '--run', join(WORK, 'distil'));
-winnow('grid', recipe('six-objectives.yaml'), '--run', join(WORK, 'grid'));
-const models = await bestSeeds();
-for (const { objective, version } of models) {
-  const name = nameOf(objective);
+/** Publishes the model of an objective. The default's int8 file is quantized further, and pruning is calibrated on the lists of all queries. */
+function ship({ objective, version }: BestSeed, isDefault: boolean): void {
+  const name = shippedName(objective);
   // The float32 version under the shipped name, for comparison with the int8 file.
   cpSync(version, join(WORK, 'fp32', name, '1'), { recursive: true });
-  if (existsSync(join(MODELS, name))) continue;
-  const dl21 = join(DATA, 'trec-dl/BM25.dl21.top100.json');
-  const judged = ['--data', dl21, '--qrels', join(WORK, 'data/held-out.qrels')];
-  const as = ['--name', name, '--models', MODELS, '--label', 'stable'];
-  winnow('quantize', version, ...judged, ...as, '--only', '--tables', 'beside');
+  if (isShipped(name)) return;
+  if (isDefault) {
+    const first = join(WORK, 'int8');
+    if (!existsSync(join(first, name))) quantize(version, name, first, ...HELD_OUT);
+    quantize(join(first, name, '1'), name, MODELS, ...JUDGED, '--attention-noise', '0.01');
+    const systems = ['BM25', 'SPLADE_P_P_ENSEMBLE_DISTIL'];
+    const lists = systems.flatMap((system) => ['dl21', 'dl22'].flatMap((year) => listsOf(system, year)));
+    winnow('prune', join(MODELS, name, '1'), '--format', 'rank-llm', ...lists);
+  } else quantize(version, name, MODELS, ...HELD_OUT);
+  calibrate(name);
   process.stdout.write(`${name} from ${relative(ROOT, version)}\n`);
 }
-const best = models.toSorted((a, b) => b.validation - a.validation)[0]!;
-await writeFileAtomic(join(MODELS, DEFAULT_FILE), `${JSON.stringify({ model: nameOf(best.objective) }, null, 2)}\n`);
+
+async function writeJson(file: string, value: object): Promise<void> {
+  await writeFileAtomic(join(MODELS, file), `${JSON.stringify(value, null, 2)}\n`);
+}
+
+if (await followFlags(steps, join(WORK, 'times.jsonl'), flags)) {
+  const models = await bestSeeds(GRID, join(WORK, 'grid'), REGISTRY);
+  const best = bestOf(models);
+  for (const model of models) ship(model, model === best);
+  if (!isShipped(ENCODER)) {
+    quantize(join(REGISTRY, ENCODER, '1'), ENCODER, MODELS);
+    calibrate(ENCODER);
+  }
+  const model = shippedName(best.objective);
+  await writeJson(DEFAULT_FILE, { model });
+  // The bi-encoder chooses, and the order is by both: docs/passages.md has the measurements.
+  const accurate = [
+    { model: ENCODER, keep: 50 },
+    { model, blend: 0.7 },
+  ];
+  if (!isShipped(CASCADES_FILE)) await writeJson(CASCADES_FILE, { accurate });
+}

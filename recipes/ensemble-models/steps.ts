@@ -1,17 +1,12 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { appendFile, mkdir } from 'node:fs/promises';
-import { dirname, join, relative, resolve } from 'node:path';
-import { ENCODER_NAMES, fetchEncoder } from './encoders.ts';
+import { join } from 'node:path';
+import { ENCODER_NAMES, fetchEncoder } from '../build/encoders.ts';
+import { DATA, MINILM, ROOT, type Step, winnow } from '../build/steps.ts';
 import { listFile } from './pools.ts';
 import { prepare } from './prepare.ts';
 import { SOURCES } from './queries.ts';
 import { prepareSearched } from './searched.ts';
 
-export const ROOT = resolve(import.meta.dirname, '../..');
-export const WORK = join(ROOT, 'runs/shipped-models');
-export const DATA = join(ROOT, '../shared/data');
-const MINILM = join(ROOT, '../shared/backbones/all-minilm-l6-v2');
+export const WORK = join(ROOT, 'runs/ensemble-models');
 /** Where recipes find the encoders: the backbone of the twelve-layer teacher is one of them. */
 const ENCODERS = join(WORK, 'encoders');
 export const VECTORS = join(WORK, 'vectors');
@@ -19,23 +14,6 @@ const PREPARED = join(WORK, 'data');
 
 /** Seconds that steps took, a line each time that one ran. */
 export const TIMES = join(WORK, 'times.jsonl');
-
-/** A part of the work that is not repeated once its output exists. */
-export interface Step {
-  readonly name: string;
-  /** What shows that it is done. */
-  readonly output: string;
-  /** Runs it, or goes on where it was stopped. */
-  readonly run: () => void | Promise<void>;
-  /** The recipe or grid that it trains, for the forecast. */
-  readonly recipe?: string;
-}
-
-/** Runs a command of this program on this terminal. @throws Error where it fails. */
-export function winnow(...args: string[]): void {
-  const done = spawnSync(process.execPath, [join(ROOT, 'bin/winnow.mjs'), ...args], { stdio: 'inherit', cwd: ROOT });
-  if (done.status !== 0) throw new Error(`winnow ${args.join(' ')} ended with ${done.status ?? done.signal}`);
-}
 
 export const recipePath = (name: string): string => join(import.meta.dirname, name);
 
@@ -173,23 +151,4 @@ export function allSteps(): Step[] {
       run: () => winnow('grid', recipePath('objectives.yaml'), '--run', join(WORK, 'grid')),
     },
   ];
-}
-
-/** Runs the steps that are not done. @param last the name of the last one to run; all if absent. */
-export async function runSteps(steps: readonly Step[], last?: string): Promise<void> {
-  for (const step of steps) {
-    if (!existsSync(step.output)) {
-      process.stdout.write(`${step.name} → ${relative(ROOT, step.output)}\n`);
-      await mkdir(dirname(step.output), { recursive: true });
-      const start = performance.now();
-      try {
-        await step.run();
-      } finally {
-        // Of a step that is stopped and goes on later, every part has a line.
-        const seconds = Math.round((performance.now() - start) / 1000);
-        await appendFile(TIMES, `${JSON.stringify({ name: step.name, seconds })}\n`);
-      }
-    }
-    if (step.name === last) return;
-  }
 }

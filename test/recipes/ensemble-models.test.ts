@@ -2,12 +2,12 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readJudged } from '../../recipes/shipped-models/lists.ts';
-import type { Pool } from '../../recipes/shipped-models/pools.ts';
-import { plain } from '../../recipes/shipped-models/pools.ts';
-import { makeQueries } from '../../recipes/shipped-models/queries.ts';
-import { readQueries } from '../../recipes/shipped-models/searched.ts';
-import { allSteps, recipePath } from '../../recipes/shipped-models/steps.ts';
+import { readJudged } from '../../recipes/ensemble-models/lists.ts';
+import type { Pool } from '../../recipes/ensemble-models/pools.ts';
+import { plain } from '../../recipes/ensemble-models/pools.ts';
+import { makeQueries } from '../../recipes/ensemble-models/queries.ts';
+import { readQueries } from '../../recipes/ensemble-models/searched.ts';
+import { allSteps, recipePath } from '../../recipes/ensemble-models/steps.ts';
 import { readGrid } from '../../src/training/grid/grid-schema.ts';
 import { readRecipe } from '../../src/training/recipe/recipe.ts';
 
@@ -36,7 +36,7 @@ const pool: Pool = new Map([
   ['d', { text: 'Short.' }],
 ]);
 
-describe('recipes of the shipped models', () => {
+describe('recipes of models that learn from an ensemble', () => {
   it('read as recipes and a grid', () => {
     for (const file of ['large-start.yaml', 'large.yaml', 'start.yaml']) {
       const { recipe } = readRecipe(recipePath(file));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { writeLines } from '../../src/evaluation/formats/write-lines.ts';
 import { temporaryFolder } from '../../src/util/files.ts';
 import { createRandom, deriveSeed } from '../../src/util/random.ts';
-import { unpackArtifact } from './encoders.ts';
+import { unpackArtifact } from '../build/encoders.ts';
 import { poolLists, rankLlmLine, readJudged, retrieveBy } from './lists.ts';
 import { type PoolName, plain, readPools } from './pools.ts';
 import { refusedQueries } from './prepare.ts';

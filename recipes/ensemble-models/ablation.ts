@@ -2,10 +2,10 @@
  * Measures what each source of queries adds, and what the head changes: short runs of start.yaml with all sources, with each one left out, and with
  * a head that reads the first token, all of the same steps, measured on the held-out queries and on WikiQA's development part.
  *
- *   node recipes/shipped-models/ablation.ts [--steps 200]
+ *   node recipes/ensemble-models/ablation.ts [--steps 200]
  *
- * Needs the scores of the teacher (`npm run train:models -- --until 'ensemble of wikiqa'`). Finished arms are not repeated, stopped ones go on.
- * Writes runs/shipped-models/ablation/table.md.
+ * Needs the scores of the teacher (`node recipes/ensemble-models/build.ts --until 'ensemble of wikiqa'`). Finished arms are not repeated, stopped ones go on.
+ * Writes runs/ensemble-models/ablation/table.md.
  */
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -17,7 +17,8 @@ import { CURVE_FILE, isValidation, readCurve } from '../../src/training/run/curv
 import { writeFileAtomic } from '../../src/util/files.ts';
 import { isObject } from '../../src/util/json-files.ts';
 import { readYamlFile } from '../../src/util/yaml-file.ts';
-import { DATA, recipePath, WORK, winnow } from './steps.ts';
+import { DATA, winnow } from '../build/steps.ts';
+import { recipePath, WORK } from './steps.ts';
 
 const { values: flags } = parseArgs({ options: { steps: { type: 'string', default: '200' } } });
 const FOLDER = join(WORK, 'ablation');
