@@ -3,7 +3,7 @@
  *
  *   node recipes/paper-mini/prepare.ts
  *
- * Training lists: judged queries and queries made of web passages (MS MARCO), as those of the shipped models are, so that no text of a test set is
+ * Training lists: judged queries and queries made of web passages (MS MARCO), as those of ensemble-models are, so that no text of a test set is
  * trained on. Teachers: an ensemble of three sentence encoders and SPLADE++, and e5-small-v2 alone. Test sets with their candidates. The encoders and
  * their vectors are kept in runs/ensemble-models, where that recipe finds them. Every step is skipped once its file exists.
  */
