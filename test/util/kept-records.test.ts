@@ -15,7 +15,7 @@ const filesOf = (folder: string, ending: string): string[] =>
     .filter((name) => name.endsWith(ending))
     .map((name) => join(folder, name));
 
-const valueOf = (text: string, bytes = text.length): Kept => ({
+const keptOf = (text: string, bytes = text.length): Kept => ({
   note: text.length,
   value: new Uint8Array(bytes).fill(text.charCodeAt(0)),
 });
@@ -23,7 +23,7 @@ const valueOf = (text: string, bytes = text.length): Kept => ({
 /** Appends values of texts by a process of their own, as one run does. */
 async function keep(folder: string, ...texts: readonly string[]): Promise<void> {
   const records = await openKeptRecords(folder);
-  await records.append(new Map(texts.map((text) => [keyOf(text), valueOf(text)])));
+  await records.append(new Map(texts.map((text) => [keyOf(text), keptOf(text)])));
   await records.close();
 }
 
@@ -48,7 +48,7 @@ describe('kept records', () => {
         const expected = new Map<string, Kept>();
         for (const { texts: own, bytes } of runs) {
           const records = await openKeptRecords(folder);
-          const values = new Map(own.map((text) => [text, valueOf(text, bytes)] as const));
+          const values = new Map(own.map((text) => [text, keptOf(text, bytes)] as const));
           await records.append(new Map([...values].map(([text, kept]) => [keyOf(text), kept])));
           for (const [text, kept] of values) expected.set(text, kept);
           for (const [text, kept] of expected) expect(plain(await records.read(keyOf(text)))).toEqual(plain(kept));
@@ -64,12 +64,12 @@ describe('kept records', () => {
   it('are whole where two append to one folder at the same time', async () => {
     const folder = newFolder();
     const [a, b] = [await openKeptRecords(folder), await openKeptRecords(folder)];
-    const append = (records: typeof a, text: string) => records.append(new Map([[keyOf(text), valueOf(text)]]));
+    const append = (records: typeof a, text: string) => records.append(new Map([[keyOf(text), keptOf(text)]]));
     await Promise.all(['one', 'two', 'three'].flatMap((text) => [append(a, `a ${text}`), append(b, `b ${text}`)]));
     await a.close();
     await b.close();
     const all = ['a one', 'b one', 'a two', 'b two', 'a three', 'b three'];
-    expect((await readAll(folder, all)).map(plain)).toEqual(all.map((text) => plain(valueOf(text))));
+    expect((await readAll(folder, all)).map(plain)).toEqual(all.map((text) => plain(keptOf(text))));
     await keep(folder, 'later');
     expect(filesOf(folder, '.kept')).toHaveLength(2);
     expect(filesOf(folder, '.lock')).toEqual([]);
@@ -129,7 +129,7 @@ describe('kept records', () => {
     truncateSync(file, 32 + bytes);
     await keep(folder, 'later');
     expect(statSync(file).size).toBeGreaterThan(2 ** 31);
-    expect((await readAll(folder, ['later'])).map(plain)).toEqual([plain(valueOf('later'))]);
+    expect((await readAll(folder, ['later'])).map(plain)).toEqual([plain(keptOf('later'))]);
     rmSync(file);
   });
 

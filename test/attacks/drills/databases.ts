@@ -103,7 +103,9 @@ export const file: Drill = {
     });
     const { failures, slowest } = await endure(server, acts);
     // A group of exposures that was under way reports its own failure, with what becomes of it after the reason.
-    const logged = server.log.filter(({ reason }) => /was deleted while in use(?!.*next try)/.test(String(reason))).length;
+    const logged = server.log.filter(({ reason }) =>
+      /was deleted while in use(?!.*next try)/.test(String(reason)),
+    ).length;
     if (logged !== acts.length) failures.push(`${acts.length} deletions, ${logged} in the log`);
     const ms = await stopMs(server, failures);
     const seen = `slowest recovery ${slowest.toFixed(0)} ms; ended in ${ms.toFixed(0)} ms`;
