@@ -1,3 +1,4 @@
+import { Pace } from '../tokenization/pace.ts';
 import type { RerankRequest } from './rerank-types.ts';
 import type { CachedPairs } from './score-cache.ts';
 
@@ -29,18 +30,25 @@ export function readCache(
   return { scores, truncated, queryCut, missing };
 }
 
+/** UTF-16 units of texts compared between two turns of the event loop, about 3 ms: a text is hashed when it is first looked for. */
+const COMPARED_UNITS_A_TURN = 1 << 21;
+
 /**
  * Returns the passages to score so that no text is scored twice, and for each of `missing` the place of its text among them. A score depends
- * on its pair alone.
+ * on its pair alone. Rejects with the signal's reason.
  */
-export function distinct(passages: readonly string[], missing: readonly number[]) {
+export async function distinct(passages: readonly string[], missing: readonly number[], signal?: AbortSignal) {
   const places = new Map<string, number>();
   const once: number[] = [];
-  const placeOf = missing.map((i) => {
-    const known = places.get(passages[i]!);
-    if (known !== undefined) return known;
-    places.set(passages[i]!, once.length);
-    return once.push(i) - 1;
-  });
+  const placeOf: number[] = [];
+  const pace = new Pace(COMPARED_UNITS_A_TURN, signal);
+  for (const i of missing) {
+    const text = passages[i]!;
+    const known = places.get(text);
+    if (known === undefined) places.set(text, once.length);
+    placeOf.push(known ?? once.push(i) - 1);
+    const pause = pace.spend(text.length);
+    if (pause) await pause;
+  }
   return { once, placeOf };
 }

@@ -137,7 +137,7 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
   const { scores, truncated, queryCut, missing } = readCache(cached, request);
   const known = { version, scores, truncated, queryCut };
   if (missing.length === 0) return { ...known, tokens: 0, tokenizeMs: 0, queueMs: 0, inferMs: 0 };
-  const { once, placeOf } = distinct(passages, missing);
+  const { once, placeOf } = await scope.guard(distinct(passages, missing, scope.signal));
   const { margin, unpruned } = prunePlan(request, version, deps.pruneRecall);
   const work = { ...task, options, missing: once };
   try {

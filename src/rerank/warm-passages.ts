@@ -111,7 +111,7 @@ async function warmAll(
 ): Promise<WarmAnswer> {
   checkKind(version);
   const { passages, model: _, deadlineMs: _deadline, ...cut } = request;
-  const { once, placeOf } = distinct(passages, [...passages.keys()]);
+  const { once, placeOf } = await scope.guard(distinct(passages, [...passages.keys()], scope.signal));
   const options = pairOptions(cut, version, deps.settings);
   const all = { ...cut, query: '', passages, lane: 'batch' } as const;
   const pieces: Piece[] = [];
