@@ -56,7 +56,7 @@ export async function runSteps(steps: readonly Step[], times: string, last?: str
 const isGrid = (recipe: string): boolean => recipe.endsWith('objectives.yaml');
 
 /** Prints which steps are done; of training that can be read already, what `winnow train --explain` and `winnow grid --list` say. */
-export function explainSteps(steps: readonly Step[]): void {
+function explainSteps(steps: readonly Step[]): void {
   for (const { name, output, recipe } of steps) {
     const isDone = existsSync(output);
     process.stdout.write(`${isDone ? 'done   ' : 'to do  '} ${name}\n`);
@@ -69,7 +69,7 @@ export function explainSteps(steps: readonly Step[]): void {
 }
 
 /** Flags of a recipe that builds models. */
-export interface BuildFlags {
+interface BuildFlags {
   /** Registry folder that the models go to. */
   readonly models: string;
   readonly until: string | undefined;
@@ -134,3 +134,18 @@ export const bestOf = (seeds: readonly BestSeed[]): BestSeed =>
 
 /** Returns the name that the model of an objective ships under. */
 export const shippedName = (objective: string): string => `minilm-l6-${objective.toLowerCase()}`;
+
+/** BM25's lists of dl21, whose held-out queries choose and calibrate. */
+export const DL21 = ['--data', join(DATA, 'trec-dl/BM25.dl21.top100.json')];
+
+/** Quantizes a version into a registry folder. Word embeddings are beside the graph: the same file for all models of one backbone. */
+export function quantize(version: string, name: string, models: string, ...more: readonly string[]): void {
+  const as = ['--name', name, '--models', models, '--label', 'stable'];
+  winnow('quantize', version, ...DL21, ...as, '--tables', 'beside', '--only', ...more);
+}
+
+/** Makes the relevance scores of a model probabilities. @param qrels judgements of queries that no model was trained on. */
+export function calibrate(name: string, models: string, qrels: string): void {
+  const lists = ['--format', 'rank-llm', ...DL21, '--qrels', qrels, '--min-relevance', '2'];
+  winnow('calibrate', '--model', name, '--models', models, ...lists);
+}

@@ -10,28 +10,24 @@ import { cpSync, existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { DEFAULT_FILE } from '../../src/registry/labels.ts';
 import { writeFileAtomic } from '../../src/util/files.ts';
-import { bestOf, bestSeeds, buildFlags, DATA, followFlags, ROOT, shippedName, winnow } from '../build/steps.ts';
+import { bestOf, bestSeeds, buildFlags, calibrate, followFlags, quantize, ROOT, shippedName } from '../build/steps.ts';
 import { addTeacher } from './card.ts';
-import { listFile } from './pools.ts';
 import { allSteps, LARGE, recipePath, TIMES, WORK } from './steps.ts';
 
 const flags = buildFlags(join(WORK, 'models'));
 const MODELS = flags.models;
 
 /**
- * Quantizes a version to int8, publishes it under its shipped name and calibrates its scores on the held-out queries, unless it is there. Word
- * embeddings are beside the graph, the same for all of a backbone.
+ * Quantizes a version to int8, publishes it under its shipped name and calibrates its scores on the held-out queries, unless it is there.
  * @param ensemble name of the ensemble that it learned from.
  */
 async function ship(version: string, name: string, ensemble: string): Promise<void> {
   // The float32 version under the shipped name, for comparison with the int8 file.
   cpSync(version, join(WORK, 'fp32', name, '1'), { recursive: true });
   if (existsSync(join(MODELS, name))) return;
-  const judged = ['--data', listFile(DATA, 'BM25', 'dl21'), '--qrels', join(WORK, 'data/held-out.qrels')];
-  const lists = ['--format', 'rank-llm', ...judged, '--min-relevance', '2'];
-  const as = ['--name', name, '--models', MODELS, '--label', 'stable'];
-  winnow('quantize', version, ...judged, ...as, '--only', '--tables', 'beside');
-  winnow('calibrate', '--model', name, '--models', MODELS, ...lists);
+  const heldOut = join(WORK, 'data/held-out.qrels');
+  quantize(version, name, MODELS, '--qrels', heldOut);
+  calibrate(name, MODELS, heldOut);
   await addTeacher(join(MODELS, name, '1'), join(WORK, `${ensemble}.json`), TIMES);
   process.stdout.write(`${name} from ${relative(ROOT, version)}\n`);
 }

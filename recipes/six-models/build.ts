@@ -21,9 +21,11 @@ import {
   bestOf,
   bestSeeds,
   buildFlags,
+  calibrate,
   DATA,
   followFlags,
   MINILM,
+  quantize,
   ROOT,
   type Step,
   shippedName,
@@ -46,8 +48,7 @@ const listsOf = (system: string, year: string): string[] => [
   '--data',
   join(DATA, `trec-dl/${system}.${year}.top100.json`),
 ];
-const DL21 = listsOf('BM25', 'dl21');
-const HELD_OUT = ['--qrels', join(PREPARED, 'held-out.qrels')];
+const HELD_OUT = join(PREPARED, 'held-out.qrels');
 const JUDGED = ['--qrels', join(DATA, 'trec-dl/qrels.dl21-passage.txt')];
 
 const steps: readonly Step[] = [
@@ -76,18 +77,6 @@ const steps: readonly Step[] = [
   },
 ];
 
-/** Quantizes a version into a registry folder. Word embeddings are beside the graph: the same file for all models of one backbone. */
-function quantize(version: string, name: string, models: string, ...more: readonly string[]): void {
-  const as = ['--name', name, '--models', models, '--label', 'stable'];
-  winnow('quantize', version, ...DL21, ...as, '--tables', 'beside', '--only', ...more);
-}
-
-/** Makes the relevance scores of a shipped model probabilities, by queries that no model was trained on. */
-function calibrate(name: string): void {
-  const lists = ['--format', 'rank-llm', ...DL21, ...HELD_OUT, '--min-relevance', '2'];
-  winnow('calibrate', '--model', name, '--models', MODELS, ...lists);
-}
-
 /** Publishes the model of an objective. The default's int8 file is quantized further, and pruning is calibrated on the lists of all queries. */
 function ship({ objective, version }: BestSeed, isDefault: boolean): void {
   const name = shippedName(objective);
@@ -96,13 +85,13 @@ function ship({ objective, version }: BestSeed, isDefault: boolean): void {
   if (isShipped(name)) return;
   if (isDefault) {
     const first = join(WORK, 'int8');
-    if (!existsSync(join(first, name))) quantize(version, name, first, ...HELD_OUT);
+    if (!existsSync(join(first, name))) quantize(version, name, first, '--qrels', HELD_OUT);
     quantize(join(first, name, '1'), name, MODELS, ...JUDGED, '--attention-noise', '0.01');
     const systems = ['BM25', 'SPLADE_P_P_ENSEMBLE_DISTIL'];
     const lists = systems.flatMap((system) => ['dl21', 'dl22'].flatMap((year) => listsOf(system, year)));
     winnow('prune', join(MODELS, name, '1'), '--format', 'rank-llm', ...lists);
-  } else quantize(version, name, MODELS, ...HELD_OUT);
-  calibrate(name);
+  } else quantize(version, name, MODELS, '--qrels', HELD_OUT);
+  calibrate(name, MODELS, HELD_OUT);
   process.stdout.write(`${name} from ${relative(ROOT, version)}\n`);
 }
 
@@ -116,7 +105,7 @@ if (await followFlags(steps, join(WORK, 'times.jsonl'), flags)) {
   for (const model of models) ship(model, model === best);
   if (!isShipped(ENCODER)) {
     quantize(join(REGISTRY, ENCODER, '1'), ENCODER, MODELS);
-    calibrate(ENCODER);
+    calibrate(ENCODER, MODELS, HELD_OUT);
   }
   const model = shippedName(best.objective);
   await writeJson(DEFAULT_FILE, { model });
